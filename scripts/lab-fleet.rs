@@ -1,0 +1,2 @@
+//! The fleet of the lab.
+fn main() {}

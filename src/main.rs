@@ -1,0 +1,2 @@
+//! The `portreeve` program.
+fn main() {}
