@@ -1,0 +1,111 @@
+//! Probes out, replies in. Each kind of link is a pair of [`Transmit`] and [`Receive`]; the sender and the receiver of
+//! `sweep` are the same over all of them.
+
+pub mod clock;
+pub mod fence;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clock::Tick;
+
+use crate::wire::reply::Reply;
+
+/// One SYN that is to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Probe {
+    /// Where to.
+    pub ip: IpAddr,
+    /// Where to.
+    pub port: u16,
+    /// Where from; what [`Transmit::source`] said for `ip`.
+    pub source: IpAddr,
+    /// Where from; chosen by the cookie.
+    pub source_port: u16,
+    /// Sequence number; chosen by the cookie.
+    pub sequence: u32,
+}
+
+/// A reply, and when it came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    /// When the packet was seen, by the link's clock.
+    pub at: Tick,
+    /// What it says.
+    pub reply: Reply,
+}
+
+/// The sending half of a link.
+pub trait Transmit: Send {
+    /// The address that probes to `ip` come from. Unspecified where the kernel decides at the last moment.
+    fn source(&self, ip: IpAddr) -> IpAddr;
+
+    /// Hands probes to the network, front to back, and says how many of them it took. The rest were refused for the
+    /// moment (a full queue, no file descriptor): nothing of them left, and the caller may try again.
+    ///
+    /// # Errors
+    /// When the link is broken, or when a probe lies outside the fence: nothing from it on has left.
+    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError>;
+}
+
+/// The receiving half of a link.
+pub trait Receive: Send {
+    /// Waits at most `timeout` for replies and calls `each` with every one that is there.
+    ///
+    /// # Errors
+    /// When the link is broken.
+    fn receive(&mut self, timeout: Duration, each: &mut dyn FnMut(Arrival)) -> Result<(), LinkError>;
+
+    /// How many frames meant for us were lost before we saw them, since the link was opened.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    fn dropped(&mut self) -> Result<u64, LinkError>;
+}
+
+/// Why a link cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A system call failed.
+    #[error("failed to {attempt} on {object}: {cause}; {remedy}")]
+    System {
+        /// What was tried.
+        attempt: &'static str,
+        /// On what.
+        object: String,
+        /// What the system said.
+        cause: std::io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A probe outside the scope reached the link: a bug of ours, caught before it left.
+    #[error(
+        "refused to send a probe to {ip} port {port}: it is outside the scope; this is a bug, please report it"
+    )]
+    OutsideFence {
+        /// Where it would have gone.
+        ip: IpAddr,
+        /// Where it would have gone.
+        port: u16,
+    },
+    /// There is no way to a target.
+    #[error("no way to {ip}: {why}; {remedy}")]
+    NoWay {
+        /// The address that cannot be reached.
+        ip: IpAddr,
+        /// Why not.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The interface is missing, down, or of a kind that the engine cannot use.
+    #[error("interface {interface} {why}; {remedy}")]
+    Interface {
+        /// Its name.
+        interface: String,
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+}

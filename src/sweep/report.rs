@@ -1,0 +1,145 @@
+//! What a sweep found out: an observation for each target worth one, and a report on the whole.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::ledger::Ledger;
+use crate::target::Target;
+use crate::target::scope::Shard;
+use crate::target::state::{Reason, State};
+
+/// What one target said.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Observation {
+    /// The target.
+    #[serde(flatten)]
+    pub target: Target,
+    /// What is said of it.
+    pub state: State,
+    /// What that rests on; `None` for an unknown state, whose reason is the sweep's, not the target's.
+    pub reason: Option<Reason>,
+    /// Probes sent to it.
+    pub tries: u8,
+    /// From the probe's leaving to the answer's arrival, in microseconds, where it could be measured.
+    pub rtt_us: Option<u32>,
+    /// Hops that the answering packet had left, where the link knows.
+    pub ttl: Option<u8>,
+}
+
+/// A whole sweep.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Report {
+    /// The sweep's identifier.
+    pub sweep: Ulid,
+    /// Which part of the scope, if it was split.
+    pub shard: Option<Shard>,
+    /// Where from.
+    pub vantage: Vantage,
+    /// When it began, wall clock.
+    pub started: Timestamp,
+    /// When it ended, wall clock.
+    pub completed: Timestamp,
+    /// How long it took, monotonic clock, in milliseconds.
+    pub duration_ms: u64,
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// Counts of states.
+    pub ledger: Ledger,
+    /// Why targets are unknown, and how many for each reason; sums to `ledger.unknown`.
+    pub unknown_reasons: BTreeMap<UnknownReason, u64>,
+    /// Counts of packets.
+    pub packets: Packets,
+}
+
+/// Where a sweep looks from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Vantage {
+    /// Name of this host.
+    pub host: String,
+    /// The engine that ran: packet, connect, sim.
+    pub engine: String,
+    /// Why this engine and no other.
+    pub engine_reason: String,
+    /// The interface that probes left by, where the engine chooses one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The address that probes came from, where the engine chooses one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// The router that probes were handed to, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<IpAddr>,
+}
+
+/// What a sweep is worth.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every target has its state.
+    Complete,
+    /// Some targets are unknown.
+    Degraded,
+    /// The vantage itself saw nothing: not one target is known.
+    Blind,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Verdict::Complete => "complete",
+            Verdict::Degraded => "degraded",
+            Verdict::Blind => "blind",
+        })
+    }
+}
+
+/// Why a target's state is unknown: always our own failing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownReason {
+    /// The sweep was stopped before it was done.
+    Interrupted,
+    /// The receiver lost frames while the answer was due, on every try.
+    ReceiverDropped,
+    /// The network device took no more probes.
+    SendRefused,
+    /// The link broke.
+    LinkFailed,
+}
+
+impl UnknownReason {
+    /// The word for it, as in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnknownReason::Interrupted => "interrupted",
+            UnknownReason::ReceiverDropped => "receiver-dropped",
+            UnknownReason::SendRefused => "send-refused",
+            UnknownReason::LinkFailed => "link-failed",
+        }
+    }
+}
+
+impl std::fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Counts of packets.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Packets {
+    /// Probes that the network took.
+    pub sent: u64,
+    /// Answers that carry a valid cookie, repeated ones included.
+    pub received: u64,
+    /// Frames that passed the kernel's filter but answer no probe of ours.
+    pub foreign: u64,
+    /// Frames that the kernel dropped before we saw them.
+    pub dropped: u64,
+    /// Times that the network device refused a probe; each was tried again.
+    pub refused: u64,
+}

@@ -1,0 +1,262 @@
+//! The table: one atomic cell for each target, shared by sender and receiver without any lock.
+//!
+//! # A cell
+//! Sixteen bits: `reason` (5), tries `sent` (4), tries that `count` (4), `reported` (1), two spare. Who writes what:
+//!
+//! | bits | sender | receiver | reporter |
+//! |---|---|---|---|
+//! | sent, count | adds before each probe leaves; takes back what was refused or void | reads | reads |
+//! | reason | reads | merges each valid answer | reads |
+//! | reported | – | – | sets, once |
+//!
+//! A try *counts* if we would have heard the answer to it. A target is silent while no answer is in; only silence after
+//! enough tries that count is `filtered`, everything else that is silent is `unknown`.
+//!
+//! # Orderings
+//! Each cell is a world of its own: no other memory is published through it, so the cell's own modification order is
+//! all that is needed and `Relaxed` is enough for every access here. What must be visible *across* cells (the times of
+//! sending, the end of a sweep) goes over channels, thread joins, or the counters in `sweep::seeing`, which order
+//! themselves. The sender's mark and the receiver's read of it are ordered by the network: no answer that carries a
+//! valid cookie exists before the probe has left, and the probe leaves by a system call made after the mark.
+
+use super::state::{Reason, State};
+use crate::sync::{AtomicU16, Ordering};
+
+/// The most probes that one target ever gets in one sweep, void ones included.
+pub const MAX_SENT: u8 = 15;
+
+const REASON: u16 = 0x001f;
+const SENT_SHIFT: u32 = 5;
+const SENT_ONE: u16 = 1 << SENT_SHIFT;
+const COUNT_SHIFT: u32 = 9;
+const COUNT_ONE: u16 = 1 << COUNT_SHIFT;
+const FOUR_BITS: u16 = 0xf;
+const REPORTED: u16 = 1 << 13;
+
+/// One reading of a cell.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Cell(u16);
+
+impl Cell {
+    /// Why the target is in its state; `NoResponse` while nothing was heard.
+    #[inline]
+    pub fn reason(self) -> Reason {
+        // The five bits are only ever written from a `Reason`.
+        Reason::from_code((self.0 & REASON) as u8).unwrap_or(Reason::NoResponse)
+    }
+
+    /// Whether no answer is in yet.
+    #[inline]
+    pub fn is_silent(self) -> bool {
+        self.0 & REASON == Reason::NoResponse as u16
+    }
+
+    /// Probes sent.
+    #[inline]
+    pub fn sent(self) -> u8 {
+        (self.0 >> SENT_SHIFT & FOUR_BITS) as u8
+    }
+
+    /// Probes whose answer we would have heard.
+    #[inline]
+    pub fn counted(self) -> u8 {
+        (self.0 >> COUNT_SHIFT & FOUR_BITS) as u8
+    }
+
+    /// Whether the target has been handed to the reporter.
+    #[inline]
+    pub fn is_reported(self) -> bool {
+        self.0 & REPORTED != 0
+    }
+
+    /// Whether another probe is due: nothing heard, and not enough tries that count.
+    #[inline]
+    pub fn needs_probe(self, tries: u8) -> bool {
+        self.is_silent() && self.counted() < tries && self.sent() < MAX_SENT
+    }
+
+    /// What can be said of the target if this is the end: silence is `filtered` only after `tries` that count.
+    pub fn state(self, tries: u8) -> State {
+        if self.is_silent() && self.counted() < tries { State::Unknown } else { self.reason().state() }
+    }
+}
+
+/// What one answer did to its cell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recorded {
+    /// The first answer of this target.
+    First,
+    /// An answer that changed the reason.
+    Changed,
+    /// An answer that changed nothing.
+    Repeated,
+    /// An answer to a target that was never probed; nothing was recorded.
+    NeverProbed,
+}
+
+/// One cell for each target, by position in the order of probing.
+#[derive(Debug)]
+pub struct Table {
+    cells: Box<[AtomicU16]>,
+}
+
+impl Table {
+    /// A table of `len` targets, none of them probed.
+    ///
+    /// # Errors
+    /// When there is not enough memory for two bytes a target.
+    pub fn new(len: u64) -> Result<Self, TableError> {
+        let bytes = len.saturating_mul(2);
+        let len = usize::try_from(len).map_err(|_| TableError { len, bytes })?;
+        let mut cells = Vec::new();
+        cells.try_reserve_exact(len).map_err(|_| TableError { len: len as u64, bytes })?;
+        cells.resize_with(len, || AtomicU16::new(0));
+        Ok(Table { cells: cells.into_boxed_slice() })
+    }
+
+    /// The number of targets.
+    pub fn len(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
+    /// Whether there is no target.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The cell as it is now.
+    #[inline]
+    pub fn get(&self, position: u64) -> Cell {
+        Cell(self.cell(position).load(Ordering::Relaxed))
+    }
+
+    /// Sender: a probe is about to leave. Returns the number of this try, from 1. Never call it where
+    /// [`Cell::needs_probe`] says no: the four bits would run over.
+    #[inline]
+    pub fn mark_probed(&self, position: u64) -> u8 {
+        let before = self.cell(position).fetch_add(SENT_ONE + COUNT_ONE, Ordering::Relaxed);
+        debug_assert!(Cell(before).sent() < MAX_SENT, "a sixteenth probe");
+        Cell(before).sent() + 1
+    }
+
+    /// Sender: the probe that was marked last did not leave after all.
+    pub fn unmark_probed(&self, position: u64) {
+        let before = self.cell(position).fetch_sub(SENT_ONE + COUNT_ONE, Ordering::Relaxed);
+        debug_assert!(Cell(before).sent() > 0 && Cell(before).counted() > 0, "nothing to take back");
+    }
+
+    /// Sender: we may not have heard the answer to the last probe, so it does not count. Says whether that changed
+    /// anything; a target that has answered is beyond doubt and is left alone.
+    pub fn void_last(&self, position: u64) -> bool {
+        self.cell(position)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+                let cell = Cell(bits);
+                (cell.is_silent() && cell.counted() > 0).then(|| bits - COUNT_ONE)
+            })
+            .is_ok()
+    }
+
+    /// Receiver: a valid answer came in.
+    #[inline]
+    pub fn record(&self, position: u64, reason: Reason) -> Recorded {
+        let cell = self.cell(position);
+        let mut bits = cell.load(Ordering::Relaxed);
+        loop {
+            let before = Cell(bits);
+            if before.sent() == 0 {
+                return Recorded::NeverProbed;
+            }
+            let merged = before.reason().merge(reason);
+            if merged == before.reason() {
+                return Recorded::Repeated;
+            }
+            let after = bits & !REASON | merged as u16;
+            match cell.compare_exchange_weak(bits, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) if before.is_silent() => return Recorded::First,
+                Ok(_) => return Recorded::Changed,
+                Err(now) => bits = now,
+            }
+        }
+    }
+
+    /// Reporter: the target has been handed on. Says whether this was the first time.
+    pub fn mark_reported(&self, position: u64) -> bool {
+        !Cell(self.cell(position).fetch_or(REPORTED, Ordering::Relaxed)).is_reported()
+    }
+
+    #[inline]
+    fn cell(&self, position: u64) -> &AtomicU16 {
+        &self.cells[position as usize]
+    }
+}
+
+/// There is not enough memory for the table.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "no memory for a table of {len} targets ({bytes} bytes); sweep fewer targets at a time, such as by --shard"
+)]
+pub struct TableError {
+    /// Targets asked for.
+    pub len: u64,
+    /// Bytes that they need.
+    pub bytes: u64,
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        Table::new(4).expect("memory")
+    }
+
+    #[test]
+    fn counts_tries_and_knows_when_silence_is_an_answer() {
+        let table = table();
+        assert_eq!(table.get(0).state(2), State::Unknown);
+        assert_eq!((table.mark_probed(0), table.mark_probed(0)), (1, 2));
+        assert_eq!(table.get(0).state(2), State::Filtered);
+        assert!(table.void_last(0));
+        assert_eq!(table.get(0).state(2), State::Unknown);
+        assert!(table.get(0).needs_probe(2));
+        assert_eq!(table.mark_probed(0), 3);
+        table.unmark_probed(0);
+        assert_eq!((table.get(0).sent(), table.get(0).counted()), (2, 1));
+    }
+
+    #[test]
+    fn gives_up_after_fifteen() {
+        let table = table();
+        for n in 1..=MAX_SENT {
+            assert!(table.get(1).needs_probe(3));
+            assert_eq!(table.mark_probed(1), n);
+            assert!(table.void_last(1));
+        }
+        assert!(!table.get(1).needs_probe(3));
+        assert_eq!(table.get(1).state(3), State::Unknown);
+        assert!(!table.void_last(1), "nothing left to take back");
+    }
+
+    #[test]
+    fn records_the_first_answer_and_the_better_one() {
+        let table = table();
+        assert_eq!(table.record(2, Reason::SynAck), Recorded::NeverProbed);
+        table.mark_probed(2);
+        assert_eq!(table.record(2, Reason::IcmpAdminProhibited), Recorded::First);
+        assert_eq!(table.record(2, Reason::IcmpAdminProhibited), Recorded::Repeated);
+        assert_eq!(table.record(2, Reason::SynAck), Recorded::Changed);
+        assert_eq!(table.get(2).state(4), State::Open);
+        assert_eq!(table.record(2, Reason::IcmpHostUnreachable), Recorded::Repeated);
+        assert_eq!(table.record(2, Reason::Rst), Recorded::Changed);
+        assert_eq!(table.get(2).state(4), State::Conflict);
+        assert!(!table.void_last(2), "an answer is beyond doubt");
+        assert_eq!((table.get(2).sent(), table.get(2).counted()), (1, 1));
+        assert!(table.mark_reported(2) && !table.mark_reported(2));
+        assert_eq!(table.get(2).reason(), Reason::Contradiction);
+    }
+
+    #[test]
+    fn refuses_what_no_memory_holds() {
+        assert!(Table::new(u64::MAX / 2).is_err());
+    }
+}

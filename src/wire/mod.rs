@@ -1,0 +1,3 @@
+//! Bytes and their meaning: frames of probes, and replies.
+
+pub mod reply;
