@@ -5,8 +5,8 @@
 //! long-run rate is exact whatever the sender's sleeps are like, and a stall is made good only as far as the tolerance.
 //!
 //! The bound that people ask for is "never more than R in any second". A window of one second holds at most
-//! `(1 s + tolerance) / gap + 1` probes; with a gap of 1.01 / R and a tolerance of 1 % of a second minus one gap, that is
-//! never more than R. The price is that the rate is held at 99 % of R.
+//! `floor((1 s + tolerance) / gap) + 1` probes; with a gap of 1.01 s / R and a tolerance of just under 1 % of a second,
+//! that is never more than R. The price is that the rate is held at 99 % of R.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::link::clock::Tick;
 /// What is given up of the rate, in percent, to be able to make good a stall without ever exceeding it in any second.
 const HEADROOM_PERCENT: u64 = 1;
 
-/// The longest stall that is made good.
-const TOLERANCE: Duration = Duration::from_millis(10);
+/// The longest stall that is made good: just under the headroom's share of a second.
+const TOLERANCE: Duration = Duration::from_nanos(10_000_000 - 1);
 
 /// Parts that a nanosecond is counted in, so that the gap is exact at millions a second.
 const PARTS: u64 = 1024;
@@ -39,8 +39,7 @@ impl Pacer {
             let second = 1_000_000_000 * PARTS;
             (second + second * HEADROOM_PERCENT / 100).div_ceil(u64::from(rate.get()))
         });
-        let tolerance = (TOLERANCE.as_nanos() as u64 * PARTS).saturating_sub(gap);
-        Pacer { gap, tolerance, next: 0 }
+        Pacer { gap, tolerance: TOLERANCE.as_nanos() as u64 * PARTS, next: 0 }
     }
 
     /// How many probes may leave now, at most `most`.
@@ -51,8 +50,8 @@ impl Pacer {
         }
         let now = now.as_nanos() * PARTS;
         match (now + self.tolerance).checked_sub(self.next.max(now)) {
-            Some(room) if self.next <= now + self.tolerance => most.min((room / self.gap + 1) as usize),
-            _ => 0,
+            Some(room) => most.min((room / self.gap + 1) as usize),
+            None => 0,
         }
     }
 
