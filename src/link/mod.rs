@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod fence;
+pub mod sim;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -61,6 +62,26 @@ pub trait Receive: Send {
     /// # Errors
     /// When the kernel does not say.
     fn dropped(&mut self) -> Result<u64, LinkError>;
+}
+
+impl<T: Transmit + ?Sized> Transmit for Box<T> {
+    fn source(&self, ip: IpAddr) -> IpAddr {
+        (**self).source(ip)
+    }
+
+    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError> {
+        (**self).transmit(probes)
+    }
+}
+
+impl<R: Receive + ?Sized> Receive for Box<R> {
+    fn receive(&mut self, timeout: Duration, each: &mut dyn FnMut(Arrival)) -> Result<(), LinkError> {
+        (**self).receive(timeout, each)
+    }
+
+    fn dropped(&mut self) -> Result<u64, LinkError> {
+        (**self).dropped()
+    }
 }
 
 /// Why a link cannot do its work.

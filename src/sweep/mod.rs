@@ -1,9 +1,17 @@
 //! The engine: probes out, answers in, books closed.
+//!
+//! [`plan`] says what is to be done. [`run`] does it: it lays out the [`board`], lets the [`sender`] and the
+//! [`receiver`] work on it, each on its own thread, and closes the [`ledger`] into a [`report`].
 
+pub mod board;
 pub mod cookie;
 pub mod host_cap;
 pub mod ledger;
 pub mod pacer;
+pub mod plan;
+pub mod receiver;
 pub mod report;
+pub mod run;
 pub mod seeing;
+pub mod sender;
 pub mod times;

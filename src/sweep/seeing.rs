@@ -59,13 +59,15 @@ impl Seeing {
 pub struct Watch {
     drops: u64,
     looked: Tick,
+    /// Everything before this was seen, or has been called blind.
+    seen_to: Tick,
     pending: Option<BlindSlice>,
 }
 
 impl Watch {
     /// Begins to watch; `drops` is the counter's first reading.
     pub fn new(now: Tick, drops: u64) -> Self {
-        Watch { drops, looked: now, pending: None }
+        Watch { drops, looked: now, seen_to: now - RING_DELAY, pending: None }
     }
 
     /// Whether it is time to look again.
@@ -73,15 +75,17 @@ impl Watch {
         now.since(self.looked) >= Duration::from_millis(20)
     }
 
-    /// Enters a reading of the drop counter, made at `now` after every frame that was there had been handled.
-    pub fn look(&mut self, seeing: &Seeing, now: Tick, drops: u64) {
-        let seen_to = now - RING_DELAY;
+    /// Enters a reading of the drop counter, made at `now`. Every frame that was in the ring at `emptied`, somewhat
+    /// earlier, has been handled.
+    pub fn look(&mut self, seeing: &Seeing, emptied: Tick, now: Tick, drops: u64) {
+        let seen_to = emptied - RING_DELAY;
         if drops != self.drops {
-            let from = self.pending.map_or(self.looked - RING_DELAY, |slice| slice.from);
+            let from = self.pending.map_or(self.seen_to, |slice| slice.from);
             self.pending = Some(BlindSlice { from, to: now });
             self.drops = drops;
         }
         self.looked = now;
+        self.seen_to = seen_to;
         if let Some(slice) = self.pending {
             if seeing.slices.push(slice).is_err() {
                 // The sender is behind: the slice goes on growing, and nothing after it counts as settled.
@@ -105,12 +109,12 @@ mod tests {
     fn calls_blind_what_lies_between_two_readings() {
         let seeing = Seeing::new();
         let mut watch = Watch::new(ms(1000), 5);
-        watch.look(&seeing, ms(1100), 5);
+        watch.look(&seeing, ms(1100), ms(1100), 5);
         assert_eq!((seeing.take_blind(), seeing.settled_until()), (None, ms(1050)));
-        watch.look(&seeing, ms(1200), 6);
+        watch.look(&seeing, ms(1200), ms(1200), 6);
         assert_eq!(seeing.take_blind(), Some(BlindSlice { from: ms(1050), to: ms(1200) }));
         assert_eq!(seeing.settled_until(), ms(1150));
-        watch.look(&seeing, ms(1300), 6);
+        watch.look(&seeing, ms(1300), ms(1300), 6);
         assert_eq!((seeing.take_blind(), seeing.settled_until()), (None, ms(1250)));
     }
 
@@ -119,7 +123,7 @@ mod tests {
         let seeing = Seeing::new();
         let mut watch = Watch::new(ms(0), 0);
         for n in 1..=SLICES as u64 + 10 {
-            watch.look(&seeing, ms(n * 100), n);
+            watch.look(&seeing, ms(n * 100), ms(n * 100), n);
         }
         let settled = seeing.settled_until();
         let mut last = ms(0);
@@ -128,7 +132,7 @@ mod tests {
             last = slice.to;
         }
         assert!(settled <= last);
-        watch.look(&seeing, ms(100_000), SLICES as u64 + 10);
+        watch.look(&seeing, ms(100_000), ms(100_000), SLICES as u64 + 10);
         let rest = seeing.take_blind().expect("the merged rest");
         assert!(rest.from <= last && rest.to >= ms((SLICES as u64 + 10) * 100));
     }

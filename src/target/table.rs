@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | sent, count | adds before each probe leaves; takes back what was refused or void | reads | reads |
 //! | reason | reads | merges each valid answer | reads |
-//! | reported | – | – | sets, once |
+//! | reported | – | takes back when the reason changes | sets |
 //!
 //! A try *counts* if we would have heard the answer to it. A target is silent while no answer is in; only silence after
 //! enough tries that count is `filtered`, everything else that is silent is `unknown`.
@@ -81,6 +81,15 @@ impl Cell {
     }
 }
 
+/// Which probes of a target are void.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Void {
+    /// The last one.
+    Last,
+    /// Every one so far.
+    All,
+}
+
 /// What one answer did to its cell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Recorded {
@@ -145,13 +154,14 @@ impl Table {
         debug_assert!(Cell(before).sent() > 0 && Cell(before).counted() > 0, "nothing to take back");
     }
 
-    /// Sender: we may not have heard the answer to the last probe, so it does not count. Says whether that changed
-    /// anything; a target that has answered is beyond doubt and is left alone.
-    pub fn void_last(&self, position: u64) -> bool {
+    /// Sender: we may not have heard the answer to the last probe, or to any so far, so they do not count. Says whether
+    /// that changed anything; a target that has answered is beyond doubt and is left alone.
+    pub fn void(&self, position: u64, probes: Void) -> bool {
         self.cell(position)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
-                let cell = Cell(bits);
-                (cell.is_silent() && cell.counted() > 0).then(|| bits - COUNT_ONE)
+                let counted = Cell(bits).counted();
+                let void = if probes == Void::All { counted } else { counted.min(1) };
+                (Cell(bits).is_silent() && void > 0).then(|| bits - u16::from(void) * COUNT_ONE)
             })
             .is_ok()
     }
@@ -170,7 +180,8 @@ impl Table {
             if merged == before.reason() {
                 return Recorded::Repeated;
             }
-            let after = bits & !REASON | merged as u16;
+            // Whatever the reporter was told before, it must be told again.
+            let after = bits & !(REASON | REPORTED) | merged as u16;
             match cell.compare_exchange_weak(bits, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) if before.is_silent() => return Recorded::First,
                 Ok(_) => return Recorded::Changed,
@@ -179,9 +190,11 @@ impl Table {
         }
     }
 
-    /// Reporter: the target has been handed on. Says whether this was the first time.
-    pub fn mark_reported(&self, position: u64) -> bool {
-        !Cell(self.cell(position).fetch_or(REPORTED, Ordering::Relaxed)).is_reported()
+    /// Reporter: the target is about to be handed on. Returns the cell to hand on, or `None` if that was done before
+    /// and nothing has changed since.
+    pub fn mark_reported(&self, position: u64) -> Option<Cell> {
+        let before = Cell(self.cell(position).fetch_or(REPORTED, Ordering::Relaxed));
+        (!before.is_reported()).then_some(before)
     }
 
     #[inline]
@@ -216,7 +229,7 @@ mod tests {
         assert_eq!(table.get(0).state(2), State::Unknown);
         assert_eq!((table.mark_probed(0), table.mark_probed(0)), (1, 2));
         assert_eq!(table.get(0).state(2), State::Filtered);
-        assert!(table.void_last(0));
+        assert!(table.void(0, Void::Last));
         assert_eq!(table.get(0).state(2), State::Unknown);
         assert!(table.get(0).needs_probe(2));
         assert_eq!(table.mark_probed(0), 3);
@@ -230,11 +243,11 @@ mod tests {
         for n in 1..=MAX_SENT {
             assert!(table.get(1).needs_probe(3));
             assert_eq!(table.mark_probed(1), n);
-            assert!(table.void_last(1));
+            assert!(table.void(1, Void::Last));
         }
         assert!(!table.get(1).needs_probe(3));
         assert_eq!(table.get(1).state(3), State::Unknown);
-        assert!(!table.void_last(1), "nothing left to take back");
+        assert!(!table.void(1, Void::Last), "nothing left to take back");
     }
 
     #[test]
@@ -249,10 +262,26 @@ mod tests {
         assert_eq!(table.record(2, Reason::IcmpHostUnreachable), Recorded::Repeated);
         assert_eq!(table.record(2, Reason::Rst), Recorded::Changed);
         assert_eq!(table.get(2).state(4), State::Conflict);
-        assert!(!table.void_last(2), "an answer is beyond doubt");
+        assert!(!table.void(2, Void::All), "an answer is beyond doubt");
         assert_eq!((table.get(2).sent(), table.get(2).counted()), (1, 1));
-        assert!(table.mark_reported(2) && !table.mark_reported(2));
+        assert!(table.mark_reported(2).is_some() && table.mark_reported(2).is_none());
         assert_eq!(table.get(2).reason(), Reason::Contradiction);
+    }
+
+    #[test]
+    fn asks_to_be_reported_again_after_a_change() {
+        let table = table();
+        table.mark_probed(3);
+        table.record(3, Reason::SynAck);
+        assert_eq!(table.mark_reported(3).map(Cell::reason), Some(Reason::SynAck));
+        table.record(3, Reason::SynAck);
+        assert_eq!(table.mark_reported(3), None);
+        table.record(3, Reason::Rst);
+        assert_eq!(table.mark_reported(3).map(Cell::reason), Some(Reason::Contradiction));
+        table.mark_probed(0);
+        table.mark_probed(0);
+        assert!(table.void(0, Void::All));
+        assert_eq!((table.get(0).sent(), table.get(0).counted()), (2, 0));
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! The plan of one sweep: everything that decides what it does.
+
+use std::num::NonZeroU32;
+
+use ulid::Ulid;
+
+use super::cookie::SourcePorts;
+use super::report::Vantage;
+use crate::target::scope::{Scope, Shard};
+use crate::target::state::State;
+
+/// Defaults of a sweep, in one place.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// Probes a second, over all. What a home router's connection table stands (each probe of an unanswered address is
+    /// an entry for up to two minutes); a data centre takes a hundred times as much.
+    pub const RATE_PPS: u32 = 10_000;
+    /// Probes a second at one host. FreeBSD answers 200 closed ports a second and no more.
+    pub const HOST_RATE_PPS: u32 = 200;
+    /// Tries before silence is called filtered. At 1 % random loss each way three tries find 99.999 % of answers.
+    pub const TRIES: u8 = 3;
+    /// Between two tries at one target, at least: loss comes in bursts, and a router's first resolution of an address
+    /// may take this long.
+    pub const SPACE_BETWEEN_TRIES: Duration = Duration::from_secs(1);
+    /// How long to wait for an answer while no answer has yet said how long they take.
+    pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+    /// The least and the most that is waited for an answer.
+    pub const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(300)..=Duration::from_secs(3);
+}
+
+/// One sweep, decided.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The sweep's identifier.
+    pub sweep: Ulid,
+    /// What is probed: the whole scope, or this shard's part of it.
+    pub scope: Scope,
+    /// Which part that is, if the scope was split.
+    pub shard: Option<Shard>,
+    /// The seed of the order.
+    pub seed: u64,
+    /// Tries that must count before silence is an answer.
+    pub tries: u8,
+    /// Probes a second over all; `None` for as fast as the link takes them.
+    pub rate: Option<NonZeroU32>,
+    /// Probes a second at one host; `None` for no cap.
+    pub host_rate: Option<NonZeroU32>,
+    /// Where probes come from.
+    pub source_ports: SourcePorts,
+    /// Which states the observer wants to hear of.
+    pub wanted: StateSet,
+    /// Where the sweep looks from.
+    pub vantage: Vantage,
+}
+
+/// A set of states.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StateSet(u8);
+
+impl StateSet {
+    /// Every state.
+    pub fn all() -> Self {
+        State::ALL.into_iter().collect()
+    }
+
+    /// Whether the state is in the set.
+    pub fn has(self, state: State) -> bool {
+        self.0 >> state as u8 & 1 == 1
+    }
+
+    /// The set with this state in it.
+    #[must_use]
+    pub fn with(self, state: State) -> Self {
+        StateSet(self.0 | 1 << state as u8)
+    }
+}
+
+impl FromIterator<State> for StateSet {
+    fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
+        states.into_iter().fold(StateSet::default(), StateSet::with)
+    }
+}

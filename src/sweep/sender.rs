@@ -1,0 +1,233 @@
+//! The sender: which probe leaves when.
+//!
+//! It walks the table front to back, lap after lap. A lap probes every target that still needs it: silent, and with too
+//! few tries that count. A target is probed again no sooner than a second after its last try, so a lap catches up with
+//! the one before it and then waits. A lap that finds nothing to do is the last, unless the receiver reports that it
+//! was blind for a while; then what was in flight is void and the laps go on.
+//!
+//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run it
+//! in virtual time.
+
+use std::time::Duration;
+
+use super::board::Board;
+use super::host_cap::HostCap;
+use super::pacer::Pacer;
+use super::plan::defaults;
+use crate::link::clock::Tick;
+use crate::link::{LinkError, Probe, Transmit};
+use crate::target::table::Void;
+
+/// Probes handed to the link at once. Large enough that the system call's cost is spread thin, small enough that the
+/// receiver's core gets the answers while they are fresh.
+const BATCH: usize = 256;
+
+/// Cells looked at in one step without finding anything to send.
+const STRIDE: u64 = 1 << 16;
+
+/// Probes that may wait for their host's slot before the walk stops for them.
+const MOST_WAITING: usize = 1 << 16;
+
+/// How long the sender rests after the link refused a probe.
+const REFUSED_REST: Duration = Duration::from_micros(200);
+
+/// How long the link may refuse everything before the sweep is given up.
+const REFUSED_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the sender looks whether the last answers are in.
+const LINGER_REST: Duration = Duration::from_millis(5);
+
+/// What the driver is to do after a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Step again at once.
+    Again,
+    /// Step again at this moment, or a little later.
+    Wait(Tick),
+    /// Every target has its state.
+    Finished,
+    /// The link has taken no probe for too long.
+    Refused,
+}
+
+/// Sends the probes of one sweep.
+pub struct Sender<'a, T> {
+    board: &'a Board<'a>,
+    link: T,
+    pacer: Pacer,
+    host_cap: HostCap,
+    /// The next position of this lap.
+    cursor: u64,
+    /// Whether this lap has found anything to do, so that another must follow.
+    lap_worked: bool,
+    /// Probes that are marked in the table but not yet taken by the link, and their positions.
+    batch: Vec<Probe>,
+    positions: Vec<u64>,
+    last_sent: Tick,
+    refused_since: Option<Tick>,
+}
+
+impl<'a, T: Transmit> Sender<'a, T> {
+    /// A sender at the beginning of its first lap.
+    pub fn new(board: &'a Board<'a>, link: T) -> Self {
+        Sender {
+            board,
+            link,
+            pacer: Pacer::new(board.plan.rate),
+            host_cap: HostCap::new(board.plan.scope.hosts(), board.plan.host_rate),
+            cursor: 0,
+            lap_worked: false,
+            batch: Vec::with_capacity(BATCH),
+            positions: Vec::with_capacity(BATCH),
+            last_sent: Tick::default(),
+            refused_since: None,
+        }
+    }
+
+    /// Does a bounded piece of work.
+    ///
+    /// # Errors
+    /// When the link is broken.
+    pub fn step(&mut self, now: Tick) -> Result<Step, LinkError> {
+        self.void_blind_slices(now);
+        if !self.batch.is_empty() {
+            return self.hand_over(now);
+        }
+        // Between two steps the sender owes nothing, so this is where a sweep may end.
+        if self.board.is_all_answered() {
+            return Ok(Step::Finished);
+        }
+        let blocked = self.gather(now);
+        if self.batch.is_empty() { Ok(self.rest(now, blocked)) } else { self.hand_over(now) }
+    }
+
+    /// Takes back what was marked but never left. To be called once the driver is done with the sender, however it
+    /// ended.
+    pub fn abandon(&mut self) {
+        for position in self.positions.drain(..) {
+            self.board.table.unmark_probed(position);
+        }
+        self.batch.clear();
+    }
+
+    /// Fills the batch with as many probes as may leave now. Says until when the walk is blocked, if it is.
+    fn gather(&mut self, now: Tick) -> Option<Tick> {
+        let room = self.pacer.allowance(now, BATCH);
+        if room == 0 {
+            return Some(self.pacer.next_departure());
+        }
+        // FIRST, whoever has waited for its host's slot.
+        while self.batch.len() < room {
+            let Some(position) = self.host_cap.due(now) else { break };
+            if self.board.table.get(position).needs_probe(self.board.plan.tries) {
+                let index = self.board.order.index_at(position);
+                self.add_probe(position, index, now);
+            }
+        }
+        // THEN, on with the walk.
+        let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES);
+        let end = self.board.table.len().min(self.cursor + STRIDE);
+        while self.batch.len() < room && self.cursor < end && self.host_cap.waiting() < MOST_WAITING {
+            let position = self.cursor;
+            let cell = self.board.table.get(position);
+            if cell.needs_probe(self.board.plan.tries) {
+                // A target that was probed less than a second ago holds up the walk: those behind it were probed later.
+                let elapsed = self.board.times.elapsed(position, now);
+                if cell.sent() > 0 && elapsed < space {
+                    return Some(now + (space - elapsed));
+                }
+                self.lap_worked = true;
+                let index = self.board.order.index_at(position);
+                if self.host_cap.admit(self.board.plan.scope.host_index(index), position, now) {
+                    self.add_probe(position, index, now);
+                }
+            }
+            self.cursor += 1;
+        }
+        None
+    }
+
+    /// Makes the probe, and marks it before it can possibly be answered.
+    #[inline]
+    fn add_probe(&mut self, position: u64, index: u64, now: Tick) {
+        let target = self.board.plan.scope.target(index);
+        let source = self.link.source(target.ip);
+        let try_number = self.board.table.mark_probed(position);
+        self.board.times.note(position, now);
+        let token = self.board.cookie.token(source, &target, try_number);
+        self.positions.push(position);
+        self.batch.push(Probe {
+            ip: target.ip,
+            port: target.port,
+            source,
+            source_port: token.source_port,
+            sequence: token.sequence,
+        });
+    }
+
+    /// Gives the batch to the link. What it refuses stays, and goes first next time.
+    fn hand_over(&mut self, now: Tick) -> Result<Step, LinkError> {
+        let taken = self.link.transmit(&self.batch)?;
+        if taken > 0 {
+            self.pacer.spend(now, taken);
+            self.board.sent.add(taken as u64);
+            self.last_sent = now;
+            self.refused_since = None;
+        }
+        if taken == self.batch.len() {
+            self.batch.clear();
+            self.positions.clear();
+            return Ok(Step::Again);
+        }
+        self.batch.drain(..taken);
+        self.positions.drain(..taken);
+        for position in &self.positions {
+            self.board.times.note(*position, now);
+        }
+        self.board.refused.add(1);
+        let since = *self.refused_since.get_or_insert(now);
+        if now.since(since) > REFUSED_LIMIT { Ok(Step::Refused) } else { Ok(Step::Wait(now + REFUSED_REST)) }
+    }
+
+    /// What to do when nothing can be sent now.
+    fn rest(&mut self, now: Tick, blocked: Option<Tick>) -> Step {
+        let walk_on = match blocked {
+            Some(until) => Some(until),
+            None if self.host_cap.waiting() >= MOST_WAITING => None,
+            None if self.cursor < self.board.table.len() => return Step::Again,
+            None => None,
+        };
+        match (walk_on, self.host_cap.next_due()) {
+            (Some(walk), Some(due)) => return Step::Wait(walk.min(due)),
+            (Some(moment), None) | (None, Some(moment)) => return Step::Wait(moment),
+            (None, None) => {}
+        }
+        if std::mem::take(&mut self.lap_worked) {
+            self.cursor = 0;
+            return Step::Again;
+        }
+        self.linger(now)
+    }
+
+    /// Waits for the last answers, until all of the waiting has provably been seen.
+    fn linger(&self, now: Tick) -> Step {
+        let until = self.last_sent + self.board.patience();
+        if self.board.seeing.settled_until() >= until { Step::Finished } else { Step::Wait(now + LINGER_REST) }
+    }
+
+    /// Makes void what was in flight while the receiver was blind.
+    fn void_blind_slices(&mut self, now: Tick) {
+        while let Some(slice) = self.board.seeing.take_blind() {
+            // A slice longer than the space between tries may have swallowed the answers to several.
+            let which = if slice.to.since(slice.from) + self.board.patience() < defaults::SPACE_BETWEEN_TRIES {
+                Void::Last
+            } else {
+                Void::All
+            };
+            // Up to now, not to the slice's end: a target that was probed again in between had its last try then.
+            self.board.times.sent_between(slice.from - self.board.patience(), now, |position| {
+                self.lap_worked |= self.board.table.void(position, which);
+            });
+        }
+    }
+}
