@@ -169,18 +169,30 @@ find_fleet() {
 
 # --- the outside: a private world, and its end -----------------------------------------------------------------
 
+# Whoever may make namespaces does so directly. All others, root in a container among them, take a user namespace.
 unshare_command() {
     isolated=(unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private)
-    if ((EUID != 0)); then isolated+=(--user --map-root-user); fi
+    if ! unshare --mount --net true 2>/dev/null; then isolated+=(--user --map-root-user); fi
+}
+
+# Ends the lab and waits until all of it is gone. To kill its first process rather than `unshare` makes that
+# possible: it is only reaped when the pid namespace is empty.
+end_lab() {
+    local first=''
+    read -r first <"/proc/$1/task/$1/children" 2>/dev/null || :
+    kill -KILL "${first:-$1}" 2>/dev/null || :
+    wait "$1" 2>/dev/null || :
+    exit "$2"
 }
 
 # Runs a command of the inside and waits for it. The parent-death signal ends the inside when this process is
 # killed, and the pid namespace takes everything in it along. The job is put in the background only so that
 # SIGTERM is heard while it runs; that must not make it deaf to Ctrl-C nor take its standard input away.
 enter() {
-    local isolated pid status=0
+    local isolated pid='' status=0
     unshare_command
-    trap 'kill -KILL "$pid" 2>/dev/null || :; exit 143' TERM HUP
+    trap 'end_lab "$pid" 143' TERM
+    trap 'end_lab "$pid" 129' HUP
     trap : INT
     env --default-signal=INT,QUIT setpriv --pdeathsig KILL "${isolated[@]}" "$BASH" "$SELF" "$@" <&0 &
     pid=$!
@@ -379,13 +391,13 @@ A lab of $LAB_NETWORK, ports $LAB_PORTS. You are in the namespace \`scan\`; exit
   ip netns exec router nft list ruleset  what passed the router and what it lost
   ip netns exec fleet ss -ltn            the listeners
 END
-    exec "$BASH" --rcfile <(echo 'PS1="[lab \w]\\$ "') -i
+    exec "$BASH" --rcfile <(printf '%s\n' 'PS1="[lab \w]\\$ "') -i
 }
 
 # Allows a few of the open ports, so that the report shows both kinds.
 demo_allowlist() {
     local word address port
-    grep '^open ' "$LAB_TRUTH" | head -n 5 | while read -r word address port; do
+    grep -m 5 '^open ' "$LAB_TRUTH" | while read -r word address port; do
         printf '[[allow]]\nhosts = ["%s"]\nports = [%s]\n' "$address" "$port"
         printf 'reason = "%s port of the lab demo"\nowner = "lab"\nexpires = 2099-12-31\n\n' "$word"
     done
@@ -412,10 +424,10 @@ cmd_check() {
     for tool in ip nft unshare nsenter setpriv setsid env mount; do
         command -v "$tool" >/dev/null || missing "the program $tool"
     done
-    if ((EUID != 0)); then
+    unshare_command
+    if [[ " ${isolated[*]} " == *" --user "* ]]; then
         unshare --user --map-root-user true 2>/dev/null || missing "user namespaces for ordinary users"
     fi
-    unshare_command
     "${isolated[@]}" true 2>/dev/null || missing "private mount, network and pid namespaces with their own /proc"
     "${isolated[@]}" "$BASH" "$SELF" inside-check
 }

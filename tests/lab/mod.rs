@@ -113,20 +113,20 @@ impl Default for Lab {
 impl Lab {
     /// The default lab, whose command may take a minute.
     pub fn new() -> Self {
-        // Cargo builds the examples of a package before it runs its tests, beside the tests' own directory.
+        // A plain `cargo test` builds the examples too; `cargo test --test NAME` alone does not.
         let fleet = std::env::current_exe().ok().and_then(|test| {
             let fleet = test.parent()?.parent()?.join("examples/lab-fleet");
             fleet.is_file().then_some(fleet)
         });
         let lab = Self { options: Vec::new(), environment: Vec::new(), timeout: Duration::from_secs(60) };
         match fleet {
-            Some(fleet) => lab.option("--fleet", fleet.display()),
+            Some(fleet) => lab.option("--fleet", &fleet.to_string_lossy()),
             None => lab,
         }
     }
 
     /// Gives any option of `scripts/lab.sh`.
-    pub fn option(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn option(mut self, name: &str, value: &str) -> Self {
         self.options.extend([name.to_owned(), value.to_string()]);
         self
     }
@@ -138,26 +138,26 @@ impl Lab {
 
     /// Chooses which targets are open.
     pub fn seed(self, seed: u64) -> Self {
-        self.option("--seed", seed)
+        self.option("--seed", &seed.to_string())
     }
 
     /// How many targets are open.
     pub fn open(self, count: usize) -> Self {
-        self.option("--open", count)
+        self.option("--open", &count.to_string())
     }
 
     /// Random loss in percent, away from the scanner and back to it.
     pub fn loss(self, out: f64, back: f64) -> Self {
-        self.option("--loss-out", out).option("--loss-back", back)
+        self.option("--loss-out", &out.to_string()).option("--loss-back", &back.to_string())
     }
 
     /// A directory that keeps the truth file after the end of the lab.
     pub fn dir(self, dir: &Path) -> Self {
-        self.option("--dir", dir.display())
+        self.option("--dir", &dir.to_string_lossy())
     }
 
     /// Sets a variable for the command.
-    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }
