@@ -1,0 +1,240 @@
+//! The lab for integration tests: a network with a known truth, taken down when its command ends.
+//!
+//! Each test program uses its own part of this.
+#![allow(dead_code)]
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What a correct sweep of a lab finds, as its truth file says.
+#[derive(Debug, Default)]
+pub struct Truth {
+    nets: Vec<(u32, u32, &'static str, &'static str)>,
+    opens: BTreeSet<(Ipv4Addr, u16)>,
+    default: Option<(&'static str, &'static str)>,
+}
+
+impl Truth {
+    /// Reads a truth file. A line that is not understood is a mistake of the lab, so that it ends the test.
+    pub fn load(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Self::parse(&text)
+    }
+
+    /// Understands the text of a truth file.
+    pub fn parse(text: &str) -> Self {
+        let mut truth = Self::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            truth.add(line).unwrap_or_else(|| panic!("a line of the truth file makes no sense: {line}"));
+        }
+        truth
+    }
+
+    fn add(&mut self, line: &str) -> Option<()> {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["net", net, state, reason] => {
+                let (base, prefix) = net.split_once('/')?;
+                let mask = u32::MAX.checked_shl(32 - prefix.parse::<u32>().ok()?).unwrap_or(0);
+                let base: Ipv4Addr = base.parse().ok()?;
+                self.nets.push((base.to_bits() & mask, mask, known(state)?, known(reason)?));
+            }
+            ["open", address, port] => {
+                self.opens.insert((address.parse().ok()?, port.parse().ok()?));
+            }
+            ["default", state, reason] => self.default = Some((known(state)?, known(reason)?)),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The state of a target and the reason for it: `("open", "syn-ack")`, `("closed", "rst")`,
+    /// `("filtered", "no-response")` or `("filtered", "icmp-admin-prohibited")`.
+    pub fn state(&self, ip: Ipv4Addr, port: u16) -> (&'static str, &'static str) {
+        for &(base, mask, state, reason) in &self.nets {
+            if ip.to_bits() & mask == base {
+                return (state, reason);
+            }
+        }
+        if self.opens.contains(&(ip, port)) {
+            return ("open", "syn-ack");
+        }
+        self.default.expect("the truth file has a default")
+    }
+
+    /// The open targets in ascending order.
+    pub fn opens(&self) -> impl Iterator<Item = (Ipv4Addr, u16)> {
+        self.opens.iter().copied()
+    }
+}
+
+/// The words that a truth file may hold.
+fn known(word: &str) -> Option<&'static str> {
+    ["filtered", "closed", "no-response", "icmp-admin-prohibited", "rst"].into_iter().find(|&k| k == word)
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lab.sh")
+}
+
+/// Says what this machine lacks for a lab, by trying to build a tiny one. `None` means that labs work here.
+pub fn missing_for_lab() -> Option<String> {
+    let output = match Command::new(script()).arg("check").stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(e) => return Some(format!("bash ({e})")),
+    };
+    if output.status.success() {
+        return None;
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let named = said.lines().find_map(|line| line.strip_prefix("missing: "));
+    Some(named.map_or_else(|| format!("a working lab ({})", output.status), str::to_owned))
+}
+
+/// A lab to come: its options, and the time that its command may take.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    options: Vec<String>,
+    environment: Vec<(String, String)>,
+    timeout: Duration,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// The default lab, whose command may take a minute.
+    pub fn new() -> Self {
+        // A plain `cargo test` builds the examples too; `cargo test --test NAME` alone does not.
+        let fleet = std::env::current_exe().ok().and_then(|test| {
+            let fleet = test.parent()?.parent()?.join("examples/lab-fleet");
+            fleet.is_file().then_some(fleet)
+        });
+        let lab = Self { options: Vec::new(), environment: Vec::new(), timeout: Duration::from_secs(60) };
+        match fleet {
+            Some(fleet) => lab.option("--fleet", &fleet.to_string_lossy()),
+            None => lab,
+        }
+    }
+
+    /// Gives any option of `scripts/lab.sh`.
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        self.options.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// The network that the fleet answers.
+    pub fn network(self, network: &str) -> Self {
+        self.option("--network", network)
+    }
+
+    /// Chooses which targets are open.
+    pub fn seed(self, seed: u64) -> Self {
+        self.option("--seed", &seed.to_string())
+    }
+
+    /// How many targets are open.
+    pub fn open(self, count: usize) -> Self {
+        self.option("--open", &count.to_string())
+    }
+
+    /// Random loss in percent, away from the scanner and back to it.
+    pub fn loss(self, out: f64, back: f64) -> Self {
+        self.option("--loss-out", &out.to_string()).option("--loss-back", &back.to_string())
+    }
+
+    /// A directory that keeps the truth file after the end of the lab.
+    pub fn dir(self, dir: &Path) -> Self {
+        self.option("--dir", &dir.to_string_lossy())
+    }
+
+    /// Sets a variable for the command.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// How long the lab and its command may take together.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Starts the lab and its command, both of which end at the latest when the child is killed.
+    pub fn spawn<S: AsRef<std::ffi::OsStr>>(&self, command: &[S]) -> io::Result<Child> {
+        Command::new(script())
+            .arg("run")
+            .args(&self.options)
+            .arg("--")
+            .args(command)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Runs a command in `scan` and waits for it.
+    ///
+    /// # Panics
+    ///
+    /// When the lab cannot be started, and when the command takes too long: its output so far is in the message.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, command: &[S]) -> Output {
+        let mut child = self.spawn(command).expect("scripts/lab.sh can be started");
+        let stdout = collect(child.stdout.take().expect("standard output is a pipe"));
+        let stderr = collect(child.stderr.take().expect("standard error is a pipe"));
+        let deadline = Instant::now() + self.timeout;
+        let mut late = false;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("the lab can be waited for") {
+                break status;
+            }
+            if !late && Instant::now() >= deadline {
+                late = true;
+                child.kill().expect("the lab can be killed");
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let finish = |reader: JoinHandle<Vec<u8>>| reader.join().expect("a pipe can be read");
+        let output = Output { status, stdout: finish(stdout), stderr: finish(stderr) };
+        assert!(!late, "the lab took longer than {:?}\n{}", self.timeout, describe(&output));
+        output
+    }
+}
+
+/// Reads a pipe to its end beside the waiting, so that a talkative command never stops at a full pipe.
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error still helps to understand a failure.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Everything that a command said, for the message of a failed assertion.
+pub fn describe(output: &Output) -> String {
+    format!(
+        "{}\n--- stdout\n{}\n--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Finds a named counter in the output of `nft list ruleset` (or `nft list counters`) in the router.
+pub fn counter(ruleset: &str, name: &str) -> u64 {
+    let head = format!("counter {name} {{");
+    let mut lines = ruleset.lines().skip_while(|line| line.trim() != head).skip(1);
+    let packets = lines.next().and_then(|line| line.trim().strip_prefix("packets "));
+    let packets = packets.and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse().ok());
+    packets.unwrap_or_else(|| panic!("no counter {name} in:\n{ruleset}"))
+}
