@@ -11,3 +11,6 @@ pub use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicU
 
 #[cfg(feature = "loom")]
 pub use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// A word that the kernel shares with us. Never loom's, which cannot live in memory that it did not allocate.
+pub use std::sync::atomic::AtomicU32 as KernelU32;

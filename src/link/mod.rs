@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod fence;
+pub mod packet;
 pub mod sim;
 
 use std::net::IpAddr;

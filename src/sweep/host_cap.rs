@@ -42,8 +42,9 @@ impl HostCap {
         let late = (LATE.as_nanos() as u64).div_ceil(step) as u32;
         // The lateness, and the part of a step that is rounded away, are added to the gap, so that a probe at the very
         // end of its slot and one at the start of the next are still a full period apart.
-        let gap = cap_pps
-            .map_or(0, |cap| 1_000_000_000_u64.div_ceil(u64::from(cap.get())).div_ceil(step) as u32 + late + 1);
+        let gap = cap_pps.map_or(0, |cap| {
+            1_000_000_000_u64.div_ceil(u64::from(cap.get())).div_ceil(step) as u32 + late + 1
+        });
         let books = if gap == 0 { 0 } else { hosts.min(MOST_BOOKS) };
         HostCap { gap, late, next_free: vec![0; books as usize], waiting: BinaryHeap::new() }
     }

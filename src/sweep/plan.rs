@@ -26,7 +26,8 @@ pub mod defaults {
     /// How long to wait for an answer while no answer has yet said how long they take.
     pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
     /// The least and the most that is waited for an answer.
-    pub const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(300)..=Duration::from_secs(3);
+    pub const PATIENCE: std::ops::RangeInclusive<Duration> =
+        Duration::from_millis(300)..=Duration::from_secs(3);
 }
 
 /// One sweep, decided.

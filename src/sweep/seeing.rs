@@ -37,7 +37,10 @@ pub struct Seeing {
 
 impl Seeing {
     /// Nothing seen yet.
-    #[expect(clippy::new_without_default, reason = "a Seeing belongs to one sweep; a default would hide that")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a Seeing belongs to one sweep; a default would hide that"
+    )]
     pub fn new() -> Self {
         Seeing { slices: ArrayQueue::new(SLICES), settled_until: CachePadded::new(AtomicU64::new(0)) }
     }

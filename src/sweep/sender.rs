@@ -212,14 +212,19 @@ impl<'a, T: Transmit> Sender<'a, T> {
     /// Waits for the last answers, until all of the waiting has provably been seen.
     fn linger(&self, now: Tick) -> Step {
         let until = self.last_sent + self.board.patience();
-        if self.board.seeing.settled_until() >= until { Step::Finished } else { Step::Wait(now + LINGER_REST) }
+        if self.board.seeing.settled_until() >= until {
+            Step::Finished
+        } else {
+            Step::Wait(now + LINGER_REST)
+        }
     }
 
     /// Makes void what was in flight while the receiver was blind.
     fn void_blind_slices(&mut self, now: Tick) {
         while let Some(slice) = self.board.seeing.take_blind() {
             // A slice longer than the space between tries may have swallowed the answers to several.
-            let which = if slice.to.since(slice.from) + self.board.patience() < defaults::SPACE_BETWEEN_TRIES {
+            let which = if slice.to.since(slice.from) + self.board.patience() < defaults::SPACE_BETWEEN_TRIES
+            {
                 Void::Last
             } else {
                 Void::All
