@@ -1,0 +1,5 @@
+//! Where results go: the events that machines read, and the text that people read. Each format is one file.
+
+pub mod event;
+pub mod jsonl;
+pub mod text;
