@@ -3,6 +3,10 @@
 
 pub mod clock;
 pub mod fence;
+pub mod interface;
+pub mod neighbour;
+mod netlink;
+pub mod route;
 
 use std::net::IpAddr;
 use std::time::Duration;
