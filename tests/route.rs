@@ -63,10 +63,14 @@ fn main() -> ExitCode {
 /// The variable that tells the program which case it is in there for.
 const CASE: &str = "PORTREEVE_TEST_ROUTE_CASE";
 
+/// The variable that tells it which namespaces it must have left behind.
+const OUTSIDE: &str = "PORTREEVE_TEST_ROUTE_OUTSIDE";
+
 /// The case in namespaces of its own, from outside.
 fn run_outside(name: &str) -> Result<(), Failed> {
     let program = env::current_exe()?;
-    let output = private().arg(program).env(CASE, name).stdin(Stdio::null()).output()?;
+    let output =
+        private().arg(program).env(CASE, name).env(OUTSIDE, namespaces()).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
@@ -79,6 +83,8 @@ fn run_inside(wanted: &str) -> ExitCode {
     let Some((_, case)) = CASES.iter().find(|(name, _)| *name == wanted) else {
         panic!("there is no case {wanted}");
     };
+    // What follows would rearrange the machine's own network if the program were not in there.
+    assert_ne!(env::var(OUTSIDE).expect(OUTSIDE), namespaces(), "no namespaces of its own");
     // `ip netns` keeps its names there, and the host's are none of ours.
     run("mount -t tmpfs tmpfs /run");
     run("ip link set lo up");
@@ -94,6 +100,12 @@ fn private() -> Command {
     }
     command.args(["--net", "--mount", "--"]);
     command
+}
+
+/// The network and the mount namespace that the program is in.
+fn namespaces() -> String {
+    let of = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("namespaces in /proc");
+    format!("{} {}", of("net").display(), of("mnt").display())
 }
 
 fn is_root() -> bool {
