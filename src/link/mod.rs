@@ -5,6 +5,10 @@ pub mod clock;
 pub mod fence;
 pub mod packet;
 pub mod sim;
+pub mod interface;
+pub mod neighbour;
+mod netlink;
+pub mod route;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -10,5 +10,6 @@
 pub mod bytes;
 pub mod checksum;
 pub mod frame;
+pub mod arp;
 pub mod reply;
 pub mod syn;
