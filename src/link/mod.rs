@@ -2,6 +2,7 @@
 //! `sweep` are the same over all of them.
 
 pub mod clock;
+pub mod connect;
 pub mod fence;
 
 use std::net::IpAddr;
