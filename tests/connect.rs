@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ fn lab() -> Result<&'static [&'static str], &'static str> {
             [&["unshare", "--net", "--"], &["unshare", "--user", "--map-root-user", "--net", "--"]];
         let mut why = String::new();
         for way in ways {
-            let trial = "ip link set lo up && ip link add a type veth peer name b && nft add table inet t \
+            let trial = "ip link set lo up && ip link add near type veth peer name far && nft add table inet t \
                          && nsenter -t $$ -n true";
             match Command::new(way[0]).args(&way[1..]).args(["sh", "-c", trial]).output() {
                 Ok(output) if output.status.success() => return Ok(way),
@@ -259,7 +259,7 @@ fn connected_to_itself() {
     // One ephemeral port only: whoever connects to it from here has it as source port, too.
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").expect("narrow the range");
     let target = SocketAddr::from(([127, 0, 0, 1], 40000));
-    let plain = std::net::TcpStream::connect(target).expect("the trap must be real");
+    let plain = TcpStream::connect(target).expect("the trap must be real");
     assert_eq!(plain.local_addr().expect("address"), target);
     drop(plain);
     assert_eq!(word(&sweep(&[target], |_| {}), target), "closed");
@@ -463,6 +463,12 @@ impl Far {
             nft 'add chain inet far in { type filter hook input priority 0; }'");
         for rule in rules.lines() {
             far.sh(&format!("nft add rule inet far in {}", rule.trim()));
+        }
+        // A cable that has just been plugged in loses the first question for a neighbour, and the next one comes a second
+        // later: longer than an attempt takes.
+        for address in ["198.18.0.2:90", "[2001:db8::2]:90"] {
+            TcpStream::connect_timeout(&socket(address), Duration::from_secs(10))
+                .expect("the far host answers");
         }
         far
     }
