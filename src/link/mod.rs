@@ -2,13 +2,14 @@
 //! `sweep` are the same over all of them.
 
 pub mod clock;
+pub mod connect;
 pub mod fence;
-pub mod packet;
-pub mod sim;
 pub mod interface;
 pub mod neighbour;
 mod netlink;
+pub mod packet;
 pub mod route;
+pub mod sim;
 
 use std::net::IpAddr;
 use std::time::Duration;

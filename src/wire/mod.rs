@@ -7,9 +7,9 @@
 //! None. Frames come from strangers, so arriving bytes are read through [`bytes`], which answers `None` where a frame
 //! ends too early; nothing here indexes into them.
 
+pub mod arp;
 pub mod bytes;
 pub mod checksum;
 pub mod frame;
-pub mod arp;
 pub mod reply;
 pub mod syn;
