@@ -1,0 +1,287 @@
+//! A reader of TOML that keeps the place of everything and goes on after a mistake.
+//!
+//! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Syntax is
+//! split in two: a mistake that is exactly one value (`ports = redis`) spoils that value alone, and reading goes on;
+//! any other may have torn the structure, and what follows from it would be noise, so only the syntax is told.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::diagnostic::{Diagnostic, Source};
+use super::value::{Key, Placed, Value};
+
+/// A TOML file that is being read.
+pub struct Document<'s> {
+    source: &'s Source,
+    root: DeTable<'s>,
+    /// Where a value stands that the syntax has already been blamed for.
+    spoiled: BTreeSet<usize>,
+    mistakes: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'s> Document<'s> {
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// When the syntax is broken in a way that leaves the structure in doubt.
+    pub fn parse(source: &'s Source) -> Result<Self, Vec<Diagnostic>> {
+        let (root, errors) = DeTable::parse_recoverable(source.text());
+        let root = root.into_inner();
+        let mut values = BTreeSet::new();
+        collect_values(&root, &mut values);
+        let torn = !errors.iter().all(|error| is_local(error, &values));
+        let spoiled = errors.iter().filter_map(toml::de::Error::span).map(|span| span.start).collect();
+        let mut mistakes: Vec<Diagnostic> =
+            errors.iter().map(|error| syntax_mistake(source, error)).collect();
+        if torn {
+            sort(&mut mistakes);
+            // One slip makes the parser stumble several times in a row; the first stumble is the nearest to it.
+            mistakes.dedup_by_key(|mistake| mistake.line);
+            return Err(mistakes);
+        }
+        Ok(Document { source, root, spoiled, mistakes: RefCell::new(mistakes) })
+    }
+
+    /// The table of the whole file.
+    pub fn root(&self) -> Section<'_> {
+        Section {
+            document: self,
+            place: "at the top level".to_owned(),
+            at: 0,
+            table: &self.root,
+            keys: Vec::new(),
+        }
+    }
+
+    /// The text that is being read.
+    pub fn source(&self) -> &'s Source {
+        self.source
+    }
+
+    /// The path of a file that is named in this one: a relative path begins where this file is.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.source.file().parent().map_or_else(|| path.as_ref().to_path_buf(), |parent| parent.join(&path))
+    }
+
+    /// Notes a mistake at this byte, unless the syntax there has been blamed already.
+    pub fn report(&self, at: usize, message: impl Into<String>, help: impl Into<String>) {
+        if !self.spoiled.contains(&at) {
+            self.mistakes.borrow_mut().push(self.source.diagnostic(at, message, help));
+        }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// When there were mistakes: all of them, in the order of the file.
+    pub fn finish(self) -> Result<(), Vec<Diagnostic>> {
+        let mut mistakes = self.mistakes.into_inner();
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        sort(&mut mistakes);
+        Err(mistakes)
+    }
+}
+
+/// A table that is being read.
+pub struct Section<'d> {
+    document: &'d Document<'d>,
+    /// What it is called in a sentence: `in [scope]`.
+    place: String,
+    at: usize,
+    table: &'d DeTable<'d>,
+    keys: Vec<&'static Key>,
+}
+
+impl<'d> Section<'d> {
+    /// The value of a key, if it is there; from now on the key is known.
+    pub fn take(&mut self, key: &'static Key) -> Option<Value<'d>> {
+        self.keys.push(key);
+        self.table.get(key.name).map(|value| Value::new(self.document, key, value))
+    }
+
+    /// The entries of an array, each read by `read`; `None` if the key is not there, or if anything in it is wrong.
+    pub fn list<T>(
+        &mut self,
+        key: &'static Key,
+        read: impl Fn(Value<'d>) -> Option<T>,
+    ) -> Option<Vec<Placed<T>>> {
+        let entries = self.take(key)?.entries("an array")?;
+        let read_placed = |value: Value<'d>| {
+            let at = value.at();
+            read(value).map(|value| Placed { at, value })
+        };
+        // Two steps, so that a wrong entry does not hide the next one.
+        let read: Vec<Option<Placed<T>>> = entries.into_iter().map(read_placed).collect();
+        read.into_iter().collect()
+    }
+
+    /// As [`Section::list`], but an empty array is a mistake: it names no `what`.
+    pub fn list_some<T>(
+        &mut self,
+        key: &'static Key,
+        what: &str,
+        read: impl Fn(Value<'d>) -> Option<T>,
+    ) -> Option<Vec<Placed<T>>> {
+        let list = self.list(key, read)?;
+        if list.is_empty() {
+            let at = self.table.get(key.name).map_or(self.at, |value| value.span().start);
+            let message = format!("`{}` names no {what}", key.name);
+            self.document.report(at, message, format!("write {} = {}", key.name, key.example));
+            return None;
+        }
+        Some(list)
+    }
+
+    /// Whether the key is there.
+    pub fn has(&self, key: &Key) -> bool {
+        self.table.contains_key(key.name)
+    }
+
+    /// The table behind a key.
+    pub fn table(&mut self, key: &'static Key) -> Option<Section<'d>> {
+        let value = self.take(key)?;
+        let Some(table) = value.as_table() else {
+            value.wrong(&format!("a table, under a line [{}]", key.name));
+            return None;
+        };
+        Some(self.below(table, value.at(), format!("in [{}]", key.name)))
+    }
+
+    /// The tables behind a key that may stand several times.
+    pub fn tables(&mut self, key: &'static Key) -> Vec<Section<'d>> {
+        let wanted = format!("tables, each under a line [[{}]]", key.name);
+        let entries = self.take(key).and_then(|value| value.entries(&wanted)).unwrap_or_default();
+        let mut sections = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match entry.as_table() {
+                Some(table) => sections.push(self.below(table, entry.at(), format!("in [[{}]]", key.name))),
+                None => entry.wrong("a table"),
+            }
+        }
+        sections
+    }
+
+    /// Notes each of these keys that is not there.
+    pub fn need(&self, keys: &[&'static Key]) {
+        for key in keys.iter().filter(|key| !self.has(key)) {
+            let message = format!("`{}` is missing {}", key.name, self.place);
+            self.document.report(self.at, message, format!("add {} = {}", key.name, key.example));
+        }
+    }
+
+    /// Everything that was not taken, by key; for tables whose keys are somebody else's to know.
+    pub fn rest(self) -> BTreeMap<String, Placed<toml::Value>> {
+        let rest = self.table.iter().filter(|(key, _)| !is_known(&self.keys, key.get_ref()));
+        rest.filter_map(|(key, value)| {
+            let at = value.span().start;
+            let owned = toml::Value::deserialize(ValueDeserializer::from(value.clone()));
+            let value = owned.map_err(|error| {
+                self.document.report(at, error.message(), "write a value that TOML can hold");
+            });
+            Some((key.get_ref().to_string(), Placed { at, value: value.ok()? }))
+        })
+        .collect()
+    }
+
+    /// Ends the reading of this table: every key that was not taken is a mistake.
+    pub fn finish(self) {
+        for (key, _) in self.table.iter().filter(|(key, _)| !is_known(&self.keys, key.get_ref())) {
+            let message = format!("unknown key `{}` {}", key.get_ref(), self.place);
+            self.document.report(key.span().start, message, suggest(key.get_ref(), &self.keys));
+        }
+    }
+
+    /// The byte at which the table begins.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The document that the table is a part of.
+    pub fn document(&self) -> &'d Document<'d> {
+        self.document
+    }
+
+    fn below(&self, table: &'d DeTable<'d>, at: usize, place: String) -> Section<'d> {
+        Section { document: self.document, place, at, table, keys: Vec::new() }
+    }
+}
+
+fn is_known(keys: &[&'static Key], name: &str) -> bool {
+    keys.iter().any(|key| key.name == name)
+}
+
+/// How alike two words must be for the one to be offered in place of the other.
+const LIKENESS: f64 = 0.75;
+
+fn suggest(name: &str, keys: &[&'static Key]) -> String {
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+    let nearest = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > LIKENESS);
+    let hint = nearest.map_or_else(String::new, |(_, known)| format!("did you mean `{known}`? "));
+    format!("{hint}known here: {}", names.join(", "))
+}
+
+/// Whether a mistake of syntax leaves everything else readable.
+fn is_local(error: &toml::de::Error, values: &BTreeSet<(usize, usize)>) -> bool {
+    let exact = error.span().is_some_and(|Range { start, end }| values.contains(&(start, end)));
+    exact || error.message() == DUPLICATE_KEY
+}
+
+fn collect_values(table: &DeTable<'_>, values: &mut BTreeSet<(usize, usize)>) {
+    for value in table.values() {
+        collect_value(value, values);
+    }
+}
+
+fn collect_value(value: &Spanned<DeValue<'_>>, values: &mut BTreeSet<(usize, usize)>) {
+    match value.get_ref() {
+        DeValue::Table(table) => collect_values(table, values),
+        DeValue::Array(array) => array.iter().for_each(|entry| collect_value(entry, values)),
+        _ => {
+            values.insert((value.span().start, value.span().end));
+        }
+    }
+}
+
+/// What the parser says of a key that stands twice. Were it to say something else one day, the duplicate would count as
+/// torn structure: fewer mistakes at once, but none lost.
+const DUPLICATE_KEY: &str = "duplicate key";
+
+/// What the parser says of a word without quotes, and of nothing at all where a value is due.
+const UNQUOTED: &str = "string values must be quoted";
+
+fn syntax_mistake(source: &Source, error: &toml::de::Error) -> Diagnostic {
+    let span = error.span().unwrap_or(source.text().len()..source.text().len());
+    let slice = source.text().get(span.clone()).unwrap_or("");
+    let (message, help) = match error.message() {
+        DUPLICATE_KEY => {
+            (format!("`{slice}` stands here a second time"), "keep one of the two, or join them".to_owned())
+        }
+        said if said.starts_with(UNQUOTED) && slice.is_empty() => {
+            ("a value is missing".to_owned(), "write one, or remove the key".to_owned())
+        }
+        said if said.starts_with(UNQUOTED) => {
+            (format!("`{slice}` is not in quotes"), format!("write \"{slice}\""))
+        }
+        said => (format!("TOML syntax: {said}"), SYNTAX_HELP.to_owned()),
+    };
+    source.diagnostic(span.start, message, help)
+}
+
+const SYNTAX_HELP: &str =
+    "text stands in quotes, arrays in [ ], keys as key = value, tables under [name] or [[name]]";
+
+fn sort(mistakes: &mut [Diagnostic]) {
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+}
