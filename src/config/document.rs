@@ -2,7 +2,7 @@
 //!
 //! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Syntax is
 //! split in two: a mistake that is exactly one value (`ports = redis`) spoils that value alone, and reading goes on;
-//! any other may have torn the structure, and what follows from it would be noise, so only the syntax is told.
+//! any other may have torn the structure, and what follows from it would be noise, so only the syntax up to there is told.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,18 +33,25 @@ impl<'s> Document<'s> {
     pub fn parse(source: &'s Source) -> Result<Self, Vec<Diagnostic>> {
         let (root, errors) = DeTable::parse_recoverable(source.text());
         let root = root.into_inner();
-        let mut values = BTreeSet::new();
+        let mut values = Vec::new();
         collect_values(&root, &mut values);
-        let torn = !errors.iter().all(|error| is_local(error, &values));
-        let spoiled = errors.iter().filter_map(toml::de::Error::span).map(|span| span.start).collect();
+        let blamed: Vec<Option<usize>> = errors.iter().map(|error| blamed_value(error, &values)).collect();
+        let tears = |(error, value): (&toml::de::Error, &Option<usize>)| {
+            let torn = value.is_none() && error.message() != DUPLICATE_KEY;
+            torn.then(|| syntax_mistake(source, error))
+        };
+        let mut tears: Vec<Diagnostic> = errors.iter().zip(&blamed).filter_map(tears).collect();
+        sort(&mut tears);
         let mut mistakes: Vec<Diagnostic> =
             errors.iter().map(|error| syntax_mistake(source, error)).collect();
-        if torn {
+        if let Some(tear) = tears.into_iter().next() {
+            // The parser stumbles on behind a tear; what it says of the rest is about a file that nobody wrote.
+            mistakes.retain(|mistake| mistake.line < tear.line);
             sort(&mut mistakes);
-            // One slip makes the parser stumble several times in a row; the first stumble is the nearest to it.
-            mistakes.dedup_by_key(|mistake| mistake.line);
+            mistakes.push(tear);
             return Err(mistakes);
         }
+        let spoiled = blamed.into_iter().flatten().collect();
         Ok(Document { source, root, spoiled, mistakes: RefCell::new(mistakes) })
     }
 
@@ -157,8 +164,14 @@ impl<'d> Section<'d> {
 
     /// The tables behind a key that may stand several times.
     pub fn tables(&mut self, key: &'static Key) -> Vec<Section<'d>> {
-        let wanted = format!("tables, each under a line [[{}]]", key.name);
-        let entries = self.take(key).and_then(|value| value.entries(&wanted)).unwrap_or_default();
+        let Some(value) = self.take(key) else { return Vec::new() };
+        if value.as_table().is_some() {
+            let message =
+                format!("`{}` may stand several times, but it stands here as a single table", key.name);
+            self.document.report(value.at(), message, format!("write [[{}]]", key.name));
+            return Vec::new();
+        }
+        let entries = value.entries("tables").unwrap_or_default();
         let mut sections = Vec::with_capacity(entries.len());
         for entry in entries {
             match entry.as_table() {
@@ -169,9 +182,12 @@ impl<'d> Section<'d> {
         sections
     }
 
-    /// Notes each of these keys that is not there.
+    /// Notes each of these keys that is not there. A key that is there but misspelt is told as that, once, by
+    /// [`Section::finish`].
     pub fn need(&self, keys: &[&'static Key]) {
-        for key in keys.iter().filter(|key| !self.has(key)) {
+        let unknown = self.table.keys().filter(|key| !is_known(&self.keys, key.get_ref()));
+        let misspelt: Vec<&str> = unknown.filter_map(|key| nearest(key.get_ref(), &self.keys)).collect();
+        for key in keys.iter().filter(|key| !self.has(key) && !misspelt.contains(&key.name)) {
             let message = format!("`{}` is missing {}", key.name, self.place);
             self.document.report(self.at, message, format!("add {} = {}", key.name, key.example));
         }
@@ -221,36 +237,41 @@ fn is_known(keys: &[&'static Key], name: &str) -> bool {
 /// How alike two words must be for the one to be offered in place of the other.
 const LIKENESS: f64 = 0.75;
 
+fn nearest(name: &str, keys: &[&'static Key]) -> Option<&'static str> {
+    keys.iter()
+        .map(|key| (strsim::jaro_winkler(name, key.name), key.name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > LIKENESS)
+        .map(|(_, known)| known)
+}
+
 fn suggest(name: &str, keys: &[&'static Key]) -> String {
     let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    let nearest = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > LIKENESS);
-    let hint = nearest.map_or_else(String::new, |(_, known)| format!("did you mean `{known}`? "));
+    let hint = nearest(name, keys).map_or_else(String::new, |known| format!("did you mean `{known}`? "));
     format!("{hint}known here: {}", names.join(", "))
 }
 
-/// Whether a mistake of syntax leaves everything else readable.
-fn is_local(error: &toml::de::Error, values: &BTreeSet<(usize, usize)>) -> bool {
-    let exact = error.span().is_some_and(|Range { start, end }| values.contains(&(start, end)));
-    exact || error.message() == DUPLICATE_KEY
+/// Where the one value begins that a mistake of syntax is about, if it leaves everything else readable: the mistake is
+/// exactly the value, or is noticed where the value ends, as with a quote that the line does not close.
+fn blamed_value(error: &toml::de::Error, values: &[Range<usize>]) -> Option<usize> {
+    let span = error.span()?;
+    let said = error.message();
+    let ends_at_line = said.starts_with("invalid") && !said.contains("multi-line");
+    let blamed = |value: &&Range<usize>| **value == span || (ends_at_line && value.end == span.start);
+    values.iter().find(blamed).map(|value| value.start)
 }
 
-fn collect_values(table: &DeTable<'_>, values: &mut BTreeSet<(usize, usize)>) {
+fn collect_values(table: &DeTable<'_>, values: &mut Vec<Range<usize>>) {
     for value in table.values() {
         collect_value(value, values);
     }
 }
 
-fn collect_value(value: &Spanned<DeValue<'_>>, values: &mut BTreeSet<(usize, usize)>) {
+fn collect_value(value: &Spanned<DeValue<'_>>, values: &mut Vec<Range<usize>>) {
     match value.get_ref() {
         DeValue::Table(table) => collect_values(table, values),
         DeValue::Array(array) => array.iter().for_each(|entry| collect_value(entry, values)),
-        _ => {
-            values.insert((value.span().start, value.span().end));
-        }
+        _ => values.push(value.span()),
     }
 }
 
@@ -260,6 +281,12 @@ const DUPLICATE_KEY: &str = "duplicate key";
 
 /// What the parser says of a word without quotes, and of nothing at all where a value is due.
 const UNQUOTED: &str = "string values must be quoted";
+
+/// What the parser says where an array goes on without a comma, most often because nobody closed it.
+const MISSING_COMMA: &str = "missing comma";
+
+/// What the parser says of 2027-02-30.
+const INVALID_DATE: &str = "invalid date";
 
 fn syntax_mistake(source: &Source, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(source.text().len()..source.text().len());
@@ -274,6 +301,14 @@ fn syntax_mistake(source: &Source, error: &toml::de::Error) -> Diagnostic {
         said if said.starts_with(UNQUOTED) => {
             (format!("`{slice}` is not in quotes"), format!("write \"{slice}\""))
         }
+        said if said.starts_with(MISSING_COMMA) => (
+            format!("TOML syntax: {said}"),
+            "put a comma in front, or close the array above with ]".to_owned(),
+        ),
+        said if said.starts_with(INVALID_DATE) => (
+            format!("`{slice}` is no date: {said}"),
+            "write a day that the calendar has, such as 2027-03-31".to_owned(),
+        ),
         said => (format!("TOML syntax: {said}"), SYNTAX_HELP.to_owned()),
     };
     source.diagnostic(span.start, message, help)
