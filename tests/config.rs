@@ -140,6 +140,15 @@ fn scopes_that_are_none() {
         ],
     );
     check(
+        "[scope]\nnetworks = [\"::\", \"198.18.0.0/16\", \"ff02::1\", \"224.0.0.1\"]\nexclude = [\"224.0.0.0/24\"]\n",
+        &[
+            "c.toml:2:13: :: overlaps ::/128 (the unspecified address, RFC 4291 section 2.5.2), which is never probed; \
+             exclude it (--exclude ::/128) or name less",
+            "c.toml:2:36: ff02::1 overlaps ff00::/8 (multicast, RFC 4291 section 2.7), which is never probed; exclude it \
+             (--exclude ff00::/8) or name less",
+        ],
+    );
+    check(
         "[scope]\nnetworks = [\"2001:db8::/32\"]\n",
         &["c.toml:2:13: the scope has more than 2^63 targets; name smaller networks or fewer ports"],
     );

@@ -320,3 +320,82 @@ const SYNTAX_HELP: &str =
 fn sort(mistakes: &mut [Diagnostic]) {
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FLAG: Key = Key { name: "flag", example: "true" };
+    static COUNT: Key = Key { name: "count", example: "3" };
+    static TABLE: Key = Key { name: "table", example: "{}" };
+
+    fn told(document: Document<'_>) -> Vec<String> {
+        let mistakes = document.finish().err().unwrap_or_default();
+        mistakes.iter().map(|m| format!("{}:{}: {}; {}", m.line, m.column, m.message, m.help)).collect()
+    }
+
+    #[test]
+    fn reads_booleans_and_numbers_of_every_radix() {
+        for (text, flag, count) in [
+            ("flag = true\ncount = 1_0", Some(true), Some(10)),
+            ("flag = false\ncount = 0xF", Some(false), Some(15)),
+            ("flag = 1\ncount = 0b10000", None, None),
+            ("count = 99999999999999999999", None, None),
+        ] {
+            let source = Source::new("a.toml", text);
+            let document = Document::parse(&source).expect("TOML");
+            let mut root = document.root();
+            assert_eq!(root.take(&FLAG).and_then(Value::boolean), flag, "{text}");
+            assert_eq!(root.take(&COUNT).and_then(|value| value.integer(0..=15)), count, "{text}");
+        }
+        let source = Source::new("a.toml", "flag = \"yes\"");
+        let document = Document::parse(&source).expect("TOML");
+        assert_eq!(document.root().take(&FLAG).and_then(Value::boolean), None);
+        let want = "1:8: `flag` must be true or false, but the text \"yes\" stands here; write flag = true";
+        assert_eq!(told(document), [want]);
+    }
+
+    #[test]
+    fn tells_mistakes_in_the_order_of_the_file() {
+        let source = Source::new("a.toml", "count = 4\nfalg = true\n[table]\ncuont = 1\n[zz]\n");
+        let document = Document::parse(&source).expect("TOML");
+        let mut root = document.root();
+        let mut table = root.table(&TABLE).expect("a table");
+        assert_eq!(table.take(&COUNT).map(|value| value.at()), None);
+        table.finish();
+        assert_eq!(root.take(&FLAG).and_then(Value::boolean), None);
+        assert_eq!(root.take(&COUNT).and_then(|value| value.integer(1..=3)), None);
+        root.finish();
+        assert_eq!(
+            told(document),
+            [
+                "1:9: `count` must be a whole number from 1 to 3, but the number 4 stands here; write count = 3",
+                "2:1: unknown key `falg` at the top level; did you mean `flag`? known here: table, flag, count",
+                "4:1: unknown key `cuont` in [table]; did you mean `count`? known here: count",
+                "5:2: unknown key `zz` at the top level; known here: table, flag, count",
+            ]
+        );
+    }
+
+    #[test]
+    fn long_values_are_cut_short() {
+        let source = Source::new("a.toml", format!("flag = \"{}\"", "ä".repeat(99)));
+        let document = Document::parse(&source).expect("TOML");
+        assert_eq!(document.root().take(&FLAG).and_then(Value::boolean), None);
+        let shown = format!("the text \"{}...", "ä".repeat(39));
+        assert!(told(document)[0].contains(&shown));
+    }
+
+    #[test]
+    fn keeps_the_keys_that_are_somebody_elses() {
+        let source = Source::new("a.toml", "flag = true\nother = [1, { when = 2027-03-31 }]\n");
+        let document = Document::parse(&source).expect("TOML");
+        let mut root = document.root();
+        assert_eq!(root.take(&FLAG).and_then(Value::boolean), Some(true));
+        let rest = root.rest();
+        assert_eq!(rest.keys().collect::<Vec<_>>(), ["other"]);
+        assert_eq!(rest["other"].at, 20);
+        assert_eq!(rest["other"].value.to_string(), "[1, { when = 2027-03-31 }]");
+        assert_eq!(told(document), [""; 0]);
+    }
+}

@@ -196,23 +196,29 @@ fn read_interface(value: Value<'_>) -> Option<String> {
     parse_interface(&name).map_err(|error| value.refuse(&error.to_string())).ok()
 }
 
-/// Notes what makes networks and excludes no scope, at the entry that is to blame.
+/// Notes what makes networks and excludes no scope, at the entries that are to blame.
 fn check_scope(document: &Document<'_>, ranges: &ScopeRanges, ports: Option<PortSet>) {
     let values = |placed: &[Placed<AddressRange>]| placed.iter().map(|p| p.value).collect::<Vec<_>>();
     let (networks, exclude) = (values(&ranges.networks), values(&ranges.exclude));
     let ports = ports.unwrap_or_else(PortSet::risky);
-    let Err(error) = Scope::new(&networks, &exclude, ports.clone()) else { return };
-    let blamed = match error {
-        ScopeError::AllExcluded => ranges.exclude.first(),
-        // Found again with each network on its own; together they may merge into a range that nobody wrote.
-        ScopeError::NeverProbed { .. } => ranges.networks.iter().find(|network| {
-            let alone = Scope::new(&[network.value], &exclude, ports.clone());
-            matches!(alone, Err(ScopeError::NeverProbed { .. }))
-        }),
-        _ => ranges.networks.first(),
-    };
-    let at = blamed.map_or(0, |placed| placed.at);
+    match Scope::new(&networks, &exclude, ports.clone()) {
+        Ok(_) => {}
+        // Asked of each network alone: together they may merge into a range that nobody wrote.
+        Err(ScopeError::NeverProbed { .. }) => {
+            for network in &ranges.networks {
+                let alone = Scope::new(&[network.value], &exclude, ports.clone());
+                if let Err(error @ ScopeError::NeverProbed { .. }) = alone {
+                    report_scope(document, Some(network), &error);
+                }
+            }
+        }
+        Err(error @ ScopeError::AllExcluded) => report_scope(document, ranges.exclude.first(), &error),
+        Err(error) => report_scope(document, ranges.networks.first(), &error),
+    }
+}
+
+fn report_scope(document: &Document<'_>, blamed: Option<&Placed<AddressRange>>, error: &ScopeError) {
     let told = error.to_string();
     let (message, help) = told.split_once("; ").unwrap_or((&told, "exclude less, or declare more networks"));
-    document.report(at, message, help);
+    document.report(blamed.map_or(0, |placed| placed.at), message, help);
 }

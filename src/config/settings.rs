@@ -10,8 +10,9 @@ use crate::target::address::AddressRange;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, ScopeError, Shard, merge, subtract};
 
-// No doc comment on the struct itself may reach the help: clap would take it for the command's own description.
-#[allow(missing_docs, reason = "see the comment above; the module's header says what the struct is")]
+/// Everything that can be said of a run; what is `None` or empty has not been said.
+///
+/// The documentation of each field that is an option is also its help text.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct Settings {
     /// Networks, ranges or addresses to sweep
@@ -237,7 +238,8 @@ mod tests {
     fn the_help_names_the_choices_and_leaves_the_command_its_description() {
         let help = Cli::command().render_help().to_string();
         assert!(help.starts_with("Sweeps"), "{help}");
-        for says in ["risky, exposed, all", "[possible values: auto, packet, connect]", "[default: 200]"] {
+        let host_rate = format!("[default: {}]", defaults::HOST_RATE_PPS);
+        for says in ["risky, exposed, all", "[possible values: auto, packet, connect]", &host_rate] {
             assert!(help.contains(says), "{says}: {help}");
         }
         assert!(!help.contains("xdp"), "{help}");
