@@ -39,7 +39,7 @@ pub struct Settings {
     #[arg(long, value_name = "SPEC")]
     pub ports: Option<PortSet>,
 
-    /// File of [[allow]] tables: what may be open
+    /// File of `[[allow]]` tables: what may be open
     #[arg(long, value_name = "FILE")]
     pub allowlist: Option<PathBuf>,
 
