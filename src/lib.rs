@@ -1,6 +1,8 @@
 //! portreeve: sweeps the networks its operator owns for ports that must not be reachable.
 
+pub mod config;
 pub mod link;
+pub mod policy;
 pub mod sweep;
 pub mod sync;
 pub mod target;

@@ -1,0 +1,163 @@
+//! What is wrong with a file, and exactly where.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// One mistake in a file: `file:line:column: message; help`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub help: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnostic { file, line, column, message, help } = self;
+        write!(f, "{}:{line}:{column}: {message}; {help}", file.display())
+    }
+}
+
+/// Why a file is of no use.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It cannot be read at all.
+    #[error("cannot read {}: {cause}; {}", path.display(), advice(cause))]
+    Unreadable {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// It can be read, and has mistakes: all of them, in the order of the file.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Diagnostic>),
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "check the path; a relative one begins at the current directory",
+        io::ErrorKind::PermissionDenied => "let this user read the file and search its directories",
+        io::ErrorKind::IsADirectory => "name the file in that directory",
+        _ => "check that it is a file that this user may read",
+    }
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a file, and where its lines begin.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: PathBuf,
+    text: String,
+    line_starts: Vec<usize>,
+}
+
+impl Source {
+    /// A text that stands, or might stand, in this file.
+    pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        // Editors do not count a byte order mark as a column, so the first line begins behind it.
+        let begin = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+        let behind_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        let line_starts = std::iter::once(begin).chain(behind_newlines).collect();
+        Source { file: file.into(), text, line_starts }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not UTF-8; the latter with the place of the first byte that is not.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = std::fs::read(path)
+            .map_err(|cause| ConfigError::Unreadable { path: path.to_path_buf(), cause })?;
+        String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let source = Source::new(path, String::from_utf8_lossy(&error.as_bytes()[..valid]));
+            let help = "save the file as UTF-8";
+            ConfigError::Invalid(vec![source.diagnostic(valid, "this byte is not UTF-8", help)])
+        })
+    }
+
+    /// The file's name, as it was given.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The line and the column, both from 1, of the character at this byte.
+    pub fn position(&self, byte: usize) -> (u32, u32) {
+        let line = self.line_starts.partition_point(|start| *start <= byte).max(1);
+        let start = self.line_starts[line - 1];
+        let before = self.text.get(start..byte.min(self.text.len())).unwrap_or("");
+        (saturate(line), saturate(before.chars().count() + 1))
+    }
+
+    /// A mistake at this byte.
+    pub fn diagnostic(&self, byte: usize, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
+        let (line, column) = self.position(byte);
+        Diagnostic { file: self.file.clone(), line, column, message: message.into(), help: help.into() }
+    }
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+fn saturate(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_lines_and_characters_from_one() {
+        let source = Source::new("a.toml", "ä = 1\nb = 2\n");
+        for (byte, position) in
+            [(0, (1, 1)), (2, (1, 2)), (6, (1, 6)), (7, (2, 1)), (12, (2, 6)), (13, (3, 1))]
+        {
+            assert_eq!(source.position(byte), position, "byte {byte}");
+        }
+        assert_eq!(Source::new("a.toml", "\u{feff}b").position(3), (1, 1), "a byte order mark is no column");
+        assert_eq!(Source::new("a.toml", "").position(99), (1, 1), "behind the end is the end");
+    }
+
+    #[test]
+    fn says_where_a_file_stops_being_utf8() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.toml");
+        std::fs::write(&path, b"# \xc3\xa4\nx = \"\xff\"").expect("a file");
+        let error = Source::read(&path).expect_err("not UTF-8").to_string();
+        assert_eq!(error, format!("{}:2:6: this byte is not UTF-8; save the file as UTF-8", path.display()));
+    }
+
+    #[test]
+    fn says_what_to_do_about_a_file_that_cannot_be_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let missing = directory.path().join("none.toml");
+        let error = Source::read(&missing).expect_err("missing").to_string();
+        assert!(error.starts_with(&format!("cannot read {}: ", missing.display())), "{error}");
+        assert!(
+            error.ends_with("; check the path; a relative one begins at the current directory"),
+            "{error}"
+        );
+        let error = Source::read(directory.path()).expect_err("a directory").to_string();
+        assert!(error.ends_with("; name the file in that directory"), "{error}");
+    }
+}

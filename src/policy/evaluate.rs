@@ -1,0 +1,259 @@
+//! From observations to findings.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::allowlist::{Allowance, Allowlist, Judgement};
+use super::finding::Finding;
+use crate::sweep::report::Observation;
+use crate::target::Target;
+use crate::target::ports::PortSet;
+use crate::target::scope::{Scope, merge, subtract};
+use crate::target::state::State;
+
+/// Judges what a sweep saw: exposures, the worst first, and then the allowances that nothing makes use of.
+///
+/// Every open target is either allowed or exactly one exposure, in or out of `scope`; other states say nothing here.
+/// An allowance is idle only if the sweep was `complete` and `scope` holds *every* target of it: a sweep that did not
+/// look everywhere (a shard, fewer ports, an interruption) cannot know that nothing is there.
+pub fn evaluate(
+    opens: &[Observation],
+    allowlist: &Allowlist,
+    scope: &Scope,
+    complete: bool,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let targets = open_targets(opens);
+    let mut findings: Vec<Finding> =
+        targets.iter().filter_map(|target| exposure(target, allowlist, now)).collect();
+    findings.sort_by_key(|finding| (Reverse(finding.severity), finding.ip, finding.port));
+    if complete {
+        findings.extend(idle_allowances(&targets, allowlist, scope, now));
+    }
+    findings
+}
+
+/// The open targets, each once and each address in its one spelling.
+fn open_targets(opens: &[Observation]) -> BTreeSet<Target> {
+    opens
+        .iter()
+        .filter(|observation| observation.state == State::Open)
+        .map(|observation| Target { ip: observation.target.ip.to_canonical(), ..observation.target })
+        .collect()
+}
+
+fn exposure(target: &Target, allowlist: &Allowlist, now: Timestamp) -> Option<Finding> {
+    match allowlist.judge(target, now) {
+        Judgement::Allowed(_) => None,
+        Judgement::Expired(allowance) => Some(Finding::exposure(target, Some(allowance), now)),
+        Judgement::NotAllowed => Some(Finding::exposure(target, None, now)),
+    }
+}
+
+fn idle_allowances(
+    targets: &BTreeSet<Target>,
+    allowlist: &Allowlist,
+    scope: &Scope,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut used = vec![false; allowlist.allowances().len()];
+    for target in targets {
+        allowlist.visit(target, |at| used[at] = true);
+    }
+    // Two entries for the same targets would be one finding twice.
+    let mut told = BTreeSet::new();
+    let idle = allowlist.allowances().iter().zip(used).filter(|(_, used)| !used);
+    idle.filter(|(allowance, _)| covers(scope, allowance))
+        .map(|(allowance, _)| Finding::idle_allowance(allowance, now))
+        .filter(|finding| told.insert(finding.fingerprint.clone()))
+        .collect()
+}
+
+/// Whether every target of the allowance is in scope.
+fn covers(scope: &Scope, allowance: &Allowance) -> bool {
+    has_all(scope.ports(), &allowance.ports) && subtract(&merge(&allowance.hosts), scope.ranges()).is_empty()
+}
+
+/// Whether every port of `some` is one of `all`. The first two lines spare the third for the largest sets.
+fn has_all(all: &PortSet, some: &PortSet) -> bool {
+    some == all || (some.len() < all.len() && some.iter().all(|port| all.slot_of(port).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::finding::FindingKind;
+    use crate::target::Transport;
+    use crate::target::address::AddressRange;
+    use crate::target::ports::Severity;
+    use crate::target::state::Reason;
+
+    fn open(ip: &str, port: u16) -> Observation {
+        observe(ip.parse().expect(ip), port, Reason::SynAck)
+    }
+
+    fn observe(ip: IpAddr, port: u16, reason: Reason) -> Observation {
+        let target = Target { ip, port, transport: Transport::Tcp };
+        Observation { target, state: reason.state(), reason: Some(reason), tries: 1, rtt_us: None, ttl: None }
+    }
+
+    fn allow(hosts: &str, ports: &str, expires: Option<&str>) -> Allowance {
+        Allowance {
+            hosts: vec![hosts.parse().expect(hosts)],
+            ports: ports.parse().expect(ports),
+            reason: "a reason".to_owned(),
+            owner: "an owner".to_owned(),
+            expires: expires.map(|text| text.parse().expect(text)),
+            line: None,
+        }
+    }
+
+    fn scope(network: &str, ports: &str) -> Scope {
+        let network: AddressRange = network.parse().expect(network);
+        Scope::new(&[network], &[], ports.parse().expect(ports)).expect("a scope")
+    }
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().expect("a time")
+    }
+
+    #[test]
+    fn tells_the_worst_first_then_by_address_and_port() {
+        let opens = [
+            open("198.18.0.9", 22),
+            open("198.18.0.20", 7),
+            open("198.18.0.10", 6379),
+            open("198.18.0.9", 3306),
+            open("198.18.0.9", 6379),
+        ];
+        let findings =
+            evaluate(&opens, &Allowlist::default(), &scope("198.18.0.0/24", "risky,7"), true, now());
+        let told: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                (finding.severity, finding.ip.expect("ip").to_string(), finding.port.expect("port"))
+            })
+            .collect();
+        let want = |severity, ip: &str, port| (severity, ip.to_owned(), port);
+        assert_eq!(
+            told,
+            [
+                want(Severity::Critical, "198.18.0.9", 3306),
+                want(Severity::Critical, "198.18.0.9", 6379),
+                want(Severity::Critical, "198.18.0.10", 6379),
+                want(Severity::High, "198.18.0.9", 22),
+                want(Severity::Medium, "198.18.0.20", 7),
+            ]
+        );
+    }
+
+    #[test]
+    fn only_open_targets_are_exposed() {
+        let ip = "198.18.0.9".parse().expect("ip");
+        let seen = [Reason::Rst, Reason::NoResponse, Reason::Contradiction, Reason::NoNeighbour]
+            .map(|reason| observe(ip, 22, reason));
+        assert_eq!(evaluate(&seen, &Allowlist::default(), &scope("198.18.0.0/24", "22"), true, now()), []);
+    }
+
+    #[test]
+    fn an_allowance_is_idle_only_if_everything_of_it_was_looked_at() {
+        let idle = |entry: Allowance, network: &str, ports: &str, complete| {
+            let list = Allowlist::new(vec![entry]);
+            evaluate(&[open("198.18.0.9", 22)], &list, &scope(network, ports), complete, now())
+                .into_iter()
+                .map(|finding| finding.kind)
+                .filter(|kind| *kind != FindingKind::Exposure)
+                .collect::<Vec<_>>()
+        };
+        let unused = || allow("198.18.0.16/28", "22,6379", None);
+        assert_eq!(idle(unused(), "198.18.0.0/24", "risky", true), [FindingKind::AllowanceUnused]);
+        assert_eq!(idle(unused(), "198.18.0.0/24", "22,6379", true), [FindingKind::AllowanceUnused]);
+        assert_eq!(idle(unused(), "198.18.0.0/24", "risky", false), [], "not complete");
+        assert_eq!(idle(unused(), "198.18.0.0/24", "22,80,443", true), [], "a port was not looked at");
+        assert_eq!(idle(unused(), "198.18.0.0/27", "risky", true), [FindingKind::AllowanceUnused]);
+        assert_eq!(idle(unused(), "198.18.0.17-198.18.0.40", "risky", true), [], "a host was not looked at");
+        assert_eq!(idle(allow("198.18.0.0/28", "22,6379", None), "198.18.0.0/24", "risky", true), [], "used");
+        let expired = allow("198.18.0.16/28", "22", Some("2026-01-31"));
+        assert_eq!(idle(expired, "198.18.0.0/24", "risky", true), [FindingKind::AllowanceExpired]);
+        let expired_and_open = allow("198.18.0.9", "22", Some("2026-01-31"));
+        assert_eq!(idle(expired_and_open, "198.18.0.0/24", "risky", true), [], "that is an exposure");
+    }
+
+    #[test]
+    fn the_same_idle_allowance_twice_is_one_finding() {
+        let list = Allowlist::new(vec![allow("198.18.0.9", "22", None), allow("198.18.0.9", "22", None)]);
+        assert_eq!(evaluate(&[], &list, &scope("198.18.0.0/24", "22"), true, now()).len(), 1);
+    }
+
+    fn observations() -> impl Strategy<Value = Vec<Observation>> {
+        let reason =
+            prop::sample::select(vec![Reason::SynAck, Reason::SynAck, Reason::Rst, Reason::NoResponse]);
+        let port = prop::sample::select(vec![22_u16, 80, 6379, 7]);
+        let observation = (0_u8..12, port, reason)
+            .prop_map(|(host, port, reason)| observe(Ipv4Addr::new(198, 18, 0, host).into(), port, reason));
+        prop::collection::vec(observation, 0..40)
+    }
+
+    fn allowances() -> impl Strategy<Value = Vec<Allowance>> {
+        let hosts = prop::sample::select(vec!["198.18.0.0/30", "198.18.0.2", "198.18.0.5-198.18.0.9"]);
+        let ports = prop::sample::select(vec!["22", "22,80", "all", "6379"]);
+        let expires = prop::sample::select(vec![None, Some("2026-01-31"), Some("2027-01-31")]);
+        let allowance =
+            (hosts, ports, expires).prop_map(|(hosts, ports, expires)| allow(hosts, ports, expires));
+        prop::collection::vec(allowance, 0..5)
+    }
+
+    fn exposures(findings: &[Finding]) -> BTreeSet<String> {
+        findings.iter().filter(|f| f.is_exposure()).map(|f| f.fingerprint.to_string()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_observations_does_not_matter(
+            (opens, shuffled) in observations().prop_flat_map(|o| (Just(o.clone()), Just(o).prop_shuffle())),
+            list in allowances(),
+            complete: bool,
+        ) {
+            let (list, scope) = (Allowlist::new(list), scope("198.18.0.0/24", "22,80,6379,7"));
+            prop_assert_eq!(
+                evaluate(&opens, &list, &scope, complete, now()),
+                evaluate(&shuffled, &list, &scope, complete, now())
+            );
+        }
+
+        #[test]
+        fn every_open_target_is_allowed_or_one_exposure(opens in observations(), list in allowances()) {
+            let findings = evaluate(
+                &opens, &Allowlist::new(list.clone()), &scope("198.18.0.0/24", "22,80,6379,7"), true, now(),
+            );
+            let mut fingerprints = BTreeSet::new();
+            for finding in &findings {
+                prop_assert!(fingerprints.insert(finding.fingerprint.clone()), "one fingerprint twice");
+            }
+            for target in open_targets(&opens) {
+                let allowed = list.iter().any(|entry| entry.names(&target) && !entry.is_expired(now()));
+                let told = findings
+                    .iter()
+                    .filter(|f| f.is_exposure() && f.ip == Some(target.ip) && f.port == Some(target.port));
+                prop_assert_eq!(told.count(), usize::from(!allowed), "{}", target);
+            }
+            prop_assert!(exposures(&findings).len() <= open_targets(&opens).len());
+        }
+
+        #[test]
+        fn one_more_allowance_never_adds_an_exposure(
+            opens in observations(), list in allowances(), more in allowances(),
+        ) {
+            let scope = scope("198.18.0.0/24", "22,80,6379,7");
+            let before = evaluate(&opens, &Allowlist::new(list.clone()), &scope, true, now());
+            let after = evaluate(&opens, &Allowlist::new([list, more].concat()), &scope, true, now());
+            prop_assert!(exposures(&after).is_subset(&exposures(&before)));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the operator allows, and what an observation means in its light.
+//!
+//! Everything here is pure: it takes the time, and reads no clock, no file and no network. An observation that is open
+//! is either allowed or an exposure; there is nothing in between, and nothing is dropped.
+
+pub mod allowlist;
+pub mod evaluate;
+pub mod finding;
+mod index;
