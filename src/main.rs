@@ -1,2 +1,7 @@
 //! The `portreeve` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portreeve::cli::main()
+}

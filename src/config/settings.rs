@@ -84,12 +84,6 @@ pub struct Settings {
     pub interval: Option<Duration>,
 }
 
-/// What holds if neither the file nor the command line says anything.
-pub mod defaults {
-    /// The cap for each host, in packets a second.
-    pub const HOST_RATE_PPS: u32 = 200;
-}
-
 impl Settings {
     /// These settings, and where they say nothing, those of `lower`. Excludes add up: nothing that the file keeps out of a
     /// sweep can be brought back from the command line. Networks are those of one side only, see [`Settings::scope`].
@@ -166,6 +160,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::sweep::plan::defaults;
 
     /// Sweeps.
     #[derive(Debug, Parser)]

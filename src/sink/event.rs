@@ -54,13 +54,7 @@ impl Run {
     }
 
     fn head(&self, event: &'static str, time: Timestamp) -> Head<'_> {
-        Head {
-            schema: SCHEMA,
-            event,
-            time,
-            sweep: &self.sweep,
-            authorization: self.authorization.as_deref(),
-        }
+        Head { schema: SCHEMA, event, time, sweep: &self.sweep, authorization: self.authorization.as_deref() }
     }
 
     /// `sweep.started`.

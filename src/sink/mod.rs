@@ -1,5 +1,6 @@
 //! Where results go: the events that machines read, and the text that people read. Each format is one file.
 
+pub mod columns;
 pub mod event;
 pub mod jsonl;
 pub mod text;

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
 
+use super::columns;
 use super::event::Announcement;
 use crate::policy::finding::{Finding, FindingKind};
 use crate::sweep::report::{Observation, Report, Verdict};
@@ -101,37 +101,31 @@ fn write_findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
 fn write_hosts(out: &mut dyn Write, listed: &[Observation]) -> io::Result<()> {
     let mut hosts: BTreeMap<IpAddr, BTreeMap<u16, State>> = BTreeMap::new();
     for observation in listed {
-        hosts
-            .entry(observation.target.ip)
-            .or_default()
-            .insert(observation.target.port, observation.state);
+        hosts.entry(observation.target.ip).or_default().insert(observation.target.port, observation.state);
     }
     if hosts.is_empty() {
         return Ok(());
     }
     let shown: Vec<State> =
         State::ALL.into_iter().filter(|state| listed.iter().any(|seen| seen.state == *state)).collect();
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(
-        std::iter::once("host".to_owned()).chain(shown.iter().map(|state| (*state).to_string())),
-    );
+    let header: Vec<String> =
+        std::iter::once("host".to_owned()).chain(shown.iter().map(ToString::to_string)).collect();
+    let mut table = columns::table(header);
     for (ip, ports) in hosts.iter().take(MOST_LINES) {
         let cell = |state: &State| {
             let these = ports.iter().filter(|(_, is)| *is == state).map(|(port, _)| *port);
             if *state == State::Open { with_names(these) } else { as_ranges(these) }
         };
-        table.add_row(std::iter::once(ip.to_string()).chain(shown.iter().map(cell)));
+        table.add_row(std::iter::once(ip.to_string()).chain(shown.iter().map(cell)).collect::<Vec<_>>());
     }
-    for line in table.lines() {
-        writeln!(out, " {}", line.trim_end())?;
-    }
+    columns::write(out, &table)?;
     write_rest(out, hosts.len())?;
     writeln!(out)
 }
 
 fn with_names(ports: impl Iterator<Item = u16>) -> String {
-    let named = |port| service(port).map_or_else(|| format!("{port}"), |known| format!("{port} {}", known.name));
+    let named =
+        |port| service(port).map_or_else(|| format!("{port}"), |known| format!("{port} {}", known.name));
     ports.map(named).collect::<Vec<_>>().join(", ")
 }
 
@@ -171,7 +165,9 @@ fn why_unknown(reason: &str) -> &str {
     match reason {
         "interrupted" => "the sweep was interrupted",
         "receiver-dropped" => "this host lost frames while their answers were due; sweep slower (--rate)",
-        "send-refused" => "the network device took no more probes; look at its queue and at local firewall rules",
+        "send-refused" => {
+            "the network device took no more probes; look at its queue and at local firewall rules"
+        }
         "link-failed" => "the link broke",
         other => other,
     }

@@ -33,7 +33,10 @@ pub trait Observer {
     fn observed(&mut self, observation: &Observation) -> std::io::Result<()>;
 
     /// How far the sweep is.
-    fn progressed(&mut self, progress: &Progress);
+    ///
+    /// # Errors
+    /// When the output fails; that ends the sweep.
+    fn progressed(&mut self, progress: &Progress) -> std::io::Result<()>;
 }
 
 /// How far a sweep is.
@@ -240,8 +243,7 @@ impl Driver<'_> {
             sent: self.board.sent.get(),
             dropped: self.board.dropped.get(),
             elapsed: now.since(self.began),
-        });
-        Ok(())
+        })
     }
 
     /// Settles every target, hands on those that were not, and checks the books.

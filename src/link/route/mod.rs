@@ -128,6 +128,11 @@ impl RoutePlan {
         if ip <= span.last { self.hops.get(span.hop) } else { None }
     }
 
+    /// The ranges of addresses that share a hop (first, last, hop), sorted and disjoint.
+    pub fn spans(&self) -> impl Iterator<Item = (IpAddr, IpAddr, &Hop)> {
+        self.spans.iter().filter_map(|span| Some((span.first, span.last, self.hops.get(span.hop)?)))
+    }
+
     /// All hops, each once, in the order of the addresses that they serve first.
     pub fn hops(&self) -> &[Hop] {
         &self.hops

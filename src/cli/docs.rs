@@ -1,0 +1,35 @@
+//! Completions and the manual page, both made from the command line's own grammar.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Cli, Failure, Status, output};
+
+/// Prints completions.
+pub fn completions(shell: Shell) -> Result<Status, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
+    output::raw(None)?.write_all(&script)?;
+    Ok(Status::Clean)
+}
+
+/// Prints the manual page: the program's own, then one section after the other for its commands.
+pub fn man() -> Result<Status, Failure> {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    Man::new(command.clone()).render(&mut page)?;
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        let name = format!("portreeve {}", subcommand.get_name());
+        writeln!(page, ".SH {}", name.to_uppercase())?;
+        let part = Man::new(subcommand.clone().bin_name(name));
+        part.render_synopsis_section(&mut page)?;
+        part.render_description_section(&mut page)?;
+        part.render_options_section(&mut page)?;
+    }
+    output::raw(None)?.write_all(&page)?;
+    Ok(Status::Clean)
+}

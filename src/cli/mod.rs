@@ -1,0 +1,115 @@
+//! The command line: what was typed becomes links, outputs and an exit status. Only here and in `sink` anything is
+//! printed.
+
+mod check;
+mod docs;
+mod doctor;
+mod engine;
+mod output;
+mod ports;
+mod progress;
+mod settle;
+mod sweep;
+mod vitals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::settings::Settings;
+
+/// What the program's exit status says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// The sweep was complete and found nothing.
+    Clean = 0,
+    /// The sweep was complete and found something.
+    Findings = 1,
+    /// The command line, the configuration or the machine stood in the way.
+    Failed = 2,
+    /// The sweep was not complete: what it did not see, it does not vouch for.
+    Incomplete = 3,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        ExitCode::from(status as u8)
+    }
+}
+
+/// Sweeps the networks you own for ports that must not be reachable
+#[derive(Debug, Parser)]
+#[command(name = "portreeve", version, max_term_width = 100, subcommand_required = true)]
+#[command(
+    after_help = "Exit status: 0 complete and nothing found; 1 findings; 2 usage, configuration or run-time error; \
+    3 the sweep was not complete."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sweep networks once and say what is exposed
+    Sweep(Box<sweep::Args>),
+    /// Work with configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say which engine would run and why, and what stands in the way
+    Doctor(Box<doctor::Args>),
+    /// List the ports that the program knows, and why each matters
+    Ports(ports::Args),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration or allowlist file and report every mistake at once
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to standard output; the rest is a usage error.
+            let _ = error.print();
+            return if error.use_stderr() { Status::Failed.into() } else { Status::Clean.into() };
+        }
+    };
+    let result = match cli.command {
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Config(ConfigCommand::Check { file }) => check::run(&file),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Ports(args) => ports::run(&args),
+        Command::Completions { shell } => docs::completions(shell),
+        Command::Man => docs::man(),
+    };
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            output::complain(&error);
+            Status::Failed.into()
+        }
+    }
+}
+
+/// What ends a command early, in words for the person who typed it.
+type Failure = Box<dyn std::error::Error>;
+
+/// The settings that hold: what was typed, and under it what the file says.
+fn overlay(typed: &Settings, file: Option<Settings>) -> Settings {
+    typed.clone().or(file.unwrap_or_default())
+}

@@ -1,0 +1,86 @@
+//! The line that people watch while a sweep runs.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::sweep::run::Progress;
+
+/// How often the line is drawn, a second.
+const DRAWS: u8 = 5;
+
+/// A line on standard error: how far, how fast, what was found, what was lost, how long it will still take.
+#[derive(Debug)]
+pub struct ProgressLine {
+    bar: ProgressBar,
+    last: Option<(Duration, u64)>,
+    pps: f64,
+}
+
+impl ProgressLine {
+    /// A line for a sweep of this many targets.
+    pub fn new(declared: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(declared), ProgressDrawTarget::stderr_with_hz(DRAWS));
+        if let Ok(style) = ProgressStyle::with_template("{bar:24.cyan/dim} {percent:>3}%  {msg}") {
+            bar.set_style(style);
+        }
+        ProgressLine { bar, last: None, pps: 0.0 }
+    }
+
+    /// Shows how far the sweep is.
+    pub fn show(&mut self, progress: &Progress) {
+        self.measure(progress);
+        let done = progress.sent.min(progress.declared).max(progress.answered);
+        self.bar.set_position(done);
+        let left = progress.declared - done;
+        let eta = if left == 0 {
+            "waiting for the silent".to_owned()
+        } else if self.pps < 1.0 {
+            "ETA ?".to_owned()
+        } else {
+            format!("ETA {}", in_words(Duration::from_secs_f64(left as f64 / self.pps)))
+        };
+        self.bar.set_message(format!(
+            "{:.0} pps  {} answered  {} open  {} dropped  {eta}",
+            self.pps, progress.answered, progress.open, progress.dropped
+        ));
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// The rate over the last half second, at least.
+    fn measure(&mut self, progress: &Progress) {
+        match self.last {
+            Some((then, sent)) if progress.elapsed - then >= Duration::from_millis(500) => {
+                self.pps = (progress.sent - sent) as f64 / (progress.elapsed - then).as_secs_f64();
+                self.last = Some((progress.elapsed, progress.sent));
+            }
+            Some(_) => {}
+            None => self.last = Some((progress.elapsed, progress.sent)),
+        }
+    }
+}
+
+fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_long_in_words() {
+        for (seconds, words) in [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7320, "2 h 2 min")] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
+    }
+}

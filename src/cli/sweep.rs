@@ -1,0 +1,346 @@
+//! `portreeve sweep`: settle the scope, open an engine, sweep, judge, tell.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::engine::{self, Wanted};
+use super::progress::ProgressLine;
+use super::settle::{Settled, refuse_more_than_memory, settle};
+use super::{Failure, Status, output, overlay};
+use crate::config::file::{Config, load_allowlist};
+use crate::config::options::{EngineChoice, Rate};
+use crate::config::settings::Settings;
+use crate::link::clock::Monotonic;
+use crate::link::packet::RECEIVE_RING_BYTES;
+use crate::link::route::HopKind;
+use crate::policy::allowlist::Allowlist;
+use crate::policy::evaluate::evaluate;
+use crate::policy::finding::Finding;
+use crate::sink::event::{Announcement, Run, ScopeText};
+use crate::sink::jsonl::JsonLines;
+use crate::sink::text::{self, Summary};
+use crate::sweep::plan::{Plan, StateSet, defaults};
+use crate::sweep::report::{Observation, Report, Verdict};
+use crate::sweep::run::{Observer, Progress, run as run_sweep};
+use crate::sync::AtomicBool;
+use crate::target::Target;
+use crate::target::order::Order;
+use crate::target::state::State;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How to print results
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Which states to list: open, all, or names joined by commas
+    #[arg(long, value_name = "STATES", default_value = "open")]
+    states: States,
+
+    /// Write results to a file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Print the targets in the order of probing, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Bytes of the packet engine's receive ring
+    #[arg(long, value_name = "BYTES", default_value_t = RECEIVE_RING_BYTES, hide = true)]
+    receive_ring: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people: findings, a table by host, the ledger
+    Text,
+    /// For machines: one JSON event a line
+    Jsonl,
+}
+
+/// Which states are listed.
+#[derive(Clone, Copy, Debug)]
+struct States(StateSet);
+
+impl FromStr for States {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(States(StateSet::all()));
+        }
+        let state = |name: &str| {
+            let known = State::ALL.into_iter().find(|state| state.as_str() == name.trim());
+            known.ok_or_else(|| {
+                let names = State::ALL.map(State::as_str).join(", ");
+                format!("`{name}` is no state; the states are {names}, or all")
+            })
+        };
+        text.split(',').map(state).collect::<Result<StateSet, String>>().map(States)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Status, Failure> {
+    let config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+    let settings = overlay(&args.settings, Some(config.settings));
+    let mut allowances = config.allow;
+    if let Some(path) = &settings.allowlist {
+        allowances.extend(load_allowlist(path)?);
+    }
+    let allowlist = Allowlist::new(allowances);
+    if args.dry_run {
+        return dry_run(args, &settings);
+    }
+    let settled = settle(&settings)?;
+    refuse_more_than_memory(&settled.scope)?;
+    let mut sink = Sink::open(args)?;
+    let clock = Monotonic::new();
+    let wanted = Wanted {
+        choice: settings.engine.unwrap_or(EngineChoice::Auto),
+        scope: &settled.scope,
+        routes: &settled.routes,
+        interface: settings.interface.as_deref(),
+        receive_ring_bytes: args.receive_ring,
+    };
+    let engine = engine::open(&wanted, clock)?;
+    let plan = Plan {
+        sweep: Ulid::generate(),
+        shard: settings.shard,
+        seed: settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64),
+        tries: settings.tries.unwrap_or(defaults::TRIES),
+        rate: rate(&settings),
+        host_rate: host_rate(&settings, &settled),
+        source_ports: engine.source_ports,
+        wanted: args.states.0.with(State::Open).with(State::Conflict),
+        vantage: engine.vantage,
+        scope: settled.scope.clone(),
+    };
+    let interrupt = interrupts()?;
+    let announcement = announcement(&plan, &settings, &settled);
+    let events = Run::new(plan.sweep, settings.authorization.as_deref());
+    sink.announce(&events, &announcement)?;
+    let mut console = Console {
+        sink: &mut sink,
+        events: &events,
+        states: args.states.0,
+        verified: engine.verifies,
+        opens: HashMap::new(),
+        progress: shows_progress(args).then(|| ProgressLine::new(plan.scope.len())),
+    };
+    let outcome = run_sweep(&plan, engine.link, &clock, &interrupt, &mut console);
+    let opens = console.finish();
+    let outcome = outcome?;
+    let complete = outcome.report.verdict == Verdict::Complete;
+    let findings = evaluate(&opens, &allowlist, &plan.scope, complete, outcome.report.completed);
+    sink.conclude(&events, &announcement, &outcome.report, &findings)?;
+    if let Some(failure) = outcome.failure {
+        output::complain(&failure);
+    }
+    Ok(match complete {
+        false => Status::Incomplete,
+        true if findings.iter().any(Finding::is_exposure) => Status::Findings,
+        true => Status::Clean,
+    })
+}
+
+/// Prints the targets in order. Sends nothing, so it needs no authorisation, no privilege and no route.
+fn dry_run(args: &Args, settings: &Settings) -> Result<Status, Failure> {
+    let mut scope = settings.scope()?;
+    if let Some(shard) = settings.shard {
+        scope = scope.shard(shard.number, shard.of)?;
+    }
+    let seed = settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64);
+    let order = Order::new(scope.len(), seed);
+    let mut lines = JsonLines::new(output::raw(args.output.as_deref())?);
+    let mut text = io::BufWriter::new(output::raw(None)?);
+    if args.format == Format::Text && args.output.is_some() {
+        text = io::BufWriter::new(output::raw(args.output.as_deref())?);
+    }
+    for position in 0..order.len() {
+        let target: Target = scope.target(order.index_at(position));
+        match args.format {
+            Format::Text => writeln!(text, "{target}")?,
+            Format::Jsonl => lines.write(&target)?,
+        }
+    }
+    lines.flush()?;
+    text.flush()?;
+    Ok(Status::Clean)
+}
+
+fn rate(settings: &Settings) -> Option<NonZeroU32> {
+    match settings.rate {
+        Some(Rate::Pps(pps)) => Some(pps),
+        Some(Rate::Auto) | None => NonZeroU32::new(defaults::RATE_PPS),
+    }
+}
+
+/// This host's own addresses need no protection from this host, unless it was asked for.
+fn host_rate(settings: &Settings, settled: &Settled) -> Option<NonZeroU32> {
+    let all_local = settled.routes.hops().iter().all(|hop| hop.kind == HopKind::Local);
+    match settings.host_rate {
+        Some(pps) => NonZeroU32::new(pps),
+        None if all_local => None,
+        None => NonZeroU32::new(defaults::HOST_RATE_PPS),
+    }
+}
+
+fn shows_progress(args: &Args) -> bool {
+    let quiet_stdout = args.format == Format::Text || args.output.is_some() || !output::is_seen();
+    output::aside_is_seen() && quiet_stdout
+}
+
+/// The flag that Ctrl-C and SIGTERM raise. A second Ctrl-C ends the program at once.
+fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
+fn announcement(plan: &Plan, settings: &Settings, settled: &Settled) -> Announcement {
+    let texts = |ranges: &[crate::target::address::AddressRange]| {
+        ranges.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let networks = if settings.networks.is_empty() { &settings.declared } else { &settings.networks };
+    Announcement {
+        scope: ScopeText {
+            networks: texts(networks),
+            exclude: texts(&settings.exclude),
+            left_out: settled.left_out.clone(),
+            ports: plan.scope.ports().to_string().split(',').map(str::to_owned).collect(),
+            declared: plan.scope.len(),
+        },
+        engine: plan.vantage.engine.clone(),
+        vantage: plan.vantage.clone(),
+        shard: plan.shard,
+        tries: plan.tries,
+        rate_max_pps: plan.rate.map(NonZeroU32::get),
+        host_rate_max_pps: plan.host_rate.map(NonZeroU32::get),
+        seed: plan.seed.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        owner: settings.owner.clone(),
+    }
+}
+
+/// Where results go.
+enum Sink {
+    Text { out: Box<dyn Write>, listed: Vec<Observation> },
+    Jsonl(JsonLines<Box<dyn Write>>),
+}
+
+impl Sink {
+    fn open(args: &Args) -> Result<Self, Failure> {
+        let path: Option<&Path> = args.output.as_deref();
+        Ok(match args.format {
+            Format::Text => Sink::Text { out: output::styled(path)?, listed: Vec::new() },
+            Format::Jsonl => Sink::Jsonl(JsonLines::new(output::raw(path)?)),
+        })
+    }
+
+    fn announce(&mut self, events: &Run, announcement: &Announcement) -> io::Result<()> {
+        match self {
+            Sink::Text { .. } => text::write_announcement(&mut output::aside(), announcement),
+            Sink::Jsonl(lines) => {
+                lines.write(&events.started(Timestamp::now(), announcement))?;
+                lines.flush()
+            }
+        }
+    }
+
+    fn observe(&mut self, events: &Run, observation: &Observation, verified: bool) -> io::Result<()> {
+        match self {
+            Sink::Text { listed, .. } => {
+                listed.push(*observation);
+                Ok(())
+            }
+            Sink::Jsonl(lines) => lines.write(&events.port(Timestamp::now(), observation, verified)),
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        events: &Run,
+        announced: &Announcement,
+        report: &Report,
+        findings: &[Finding],
+    ) -> io::Result<()> {
+        match self {
+            Sink::Text { out, listed } => {
+                text::write(out, &Summary { announced, report, findings, listed })?;
+                out.flush()
+            }
+            Sink::Jsonl(lines) => {
+                for finding in findings {
+                    lines.write(&events.finding(report.completed, finding))?;
+                }
+                lines.write(&events.completed(report, findings.len() as u64))?;
+                lines.flush()
+            }
+        }
+    }
+}
+
+/// Hears what the sweep finds: passes on what was asked for, keeps what policy must judge.
+struct Console<'a> {
+    sink: &'a mut Sink,
+    events: &'a Run,
+    states: StateSet,
+    verified: bool,
+    opens: HashMap<Target, Observation>,
+    progress: Option<ProgressLine>,
+}
+
+impl Console<'_> {
+    /// The open targets.
+    fn finish(self) -> Vec<Observation> {
+        if let Some(progress) = &self.progress {
+            progress.clear();
+        }
+        self.opens.into_values().collect()
+    }
+}
+
+impl Observer for Console<'_> {
+    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
+        if observation.state == State::Open {
+            self.opens.insert(observation.target, *observation);
+        } else {
+            // A target that was open and is now contradictory: the later word counts.
+            self.opens.remove(&observation.target);
+        }
+        if self.states.has(observation.state) || observation.state == State::Conflict {
+            self.sink.observe(self.events, observation, self.verified)?;
+        }
+        Ok(())
+    }
+
+    fn progressed(&mut self, progress: &Progress) -> io::Result<()> {
+        if let Some(line) = &mut self.progress {
+            line.show(progress);
+        }
+        match self.sink {
+            // So that whoever follows the output sees what was found when it was found.
+            Sink::Jsonl(lines) => lines.flush(),
+            Sink::Text { .. } => Ok(()),
+        }
+    }
+}
