@@ -262,6 +262,8 @@ fn connected_to_itself() {
     let target = SocketAddr::from(([127, 0, 0, 1], 40000));
     let plain = TcpStream::connect(target).expect("the trap must be real");
     assert_eq!(plain.local_addr().expect("address"), target);
+    // Otherwise its TIME_WAIT would hold the one port.
+    socket2::SockRef::from(&plain).set_linger(Some(Duration::ZERO)).expect("linger");
     drop(plain);
     assert_eq!(word(&sweep(&[target], |_| {}), target), "closed");
     // Other targets share the port, and all are answered.
