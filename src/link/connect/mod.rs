@@ -1,5 +1,5 @@
-//! A link that needs no privilege: each probe is a nonblocking `connect` by the kernel's own stack, thousands of them in
-//! flight at once.
+//! A link that needs no privilege: each probe is a nonblocking `connect` by the kernel's own stack, thousands of them
+//! in flight at once.
 //!
 //! The transmitting half opens a socket, begins the handshake and hands the socket over; the receiving half waits for
 //! it to end, says how, and closes it. The kernel chooses source address, source port and sequence number and accepts
@@ -21,6 +21,10 @@
 //!   `blackhole` route, a broadcast address, an IPv6 that is turned off, a local firewall.
 //! - `NoNeighbour` is what the kernel says after three seconds of asking for the address. An attempt does not last that
 //!   long, so the first ones to such a target end in silence, and one that is in flight at that moment is told.
+//!
+//! What it cannot see: a SYN that this host itself drops without a word, and `connect` succeeds all the same. So does a
+//! local firewall that drops, and so does a full neighbour table (`net.ipv4.neigh.default.gc_thresh3`, 1,024 entries
+//! unless set otherwise): of more targets than that on the local network itself, the rest ends in silence.
 
 mod notice;
 mod receive;

@@ -37,7 +37,8 @@ pub struct ConnectReceive {
     /// Slots that are empty.
     free: Vec<usize>,
     /// Slots in the order that their attempts began. All have the same patience, so the first to begin is the first to
-    /// expire. An attempt that ended early leaves its entry behind, which then finds another deadline in the slot, or none.
+    /// expire. An attempt that ended early leaves its entry behind, which then finds another deadline in the slot, or
+    /// none.
     deadlines: VecDeque<(Tick, usize)>,
     /// Handed over to us, ever.
     taken: u64,
@@ -193,7 +194,7 @@ impl Receive for ConnectReceive {
         }
     }
 
-    /// Always 0: the kernel tracks every connection by itself, and nothing stands between it and us that could overflow.
+    /// Always 0: the kernel tracks every connection by itself, and nothing between it and us could overflow.
     fn dropped(&mut self) -> Result<u64, LinkError> {
         Ok(0)
     }
