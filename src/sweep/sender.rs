@@ -97,7 +97,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if self.board.is_all_answered() {
             return Ok(Step::Finished);
         }
-        let blocked = self.gather(now);
+        let room = self.pacer.allowance(now, BATCH);
+        if room == 0 {
+            return Ok(Step::Wait(self.pacer.next_departure()));
+        }
+        let blocked = self.gather(now, room);
         if self.batch.is_empty() { Ok(self.rest(now, blocked)) } else { self.hand_over(now) }
     }
 
@@ -110,12 +114,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
         self.batch.clear();
     }
 
-    /// Fills the batch with as many probes as may leave now. Says until when the walk is blocked, if it is.
-    fn gather(&mut self, now: Tick) -> Option<Tick> {
-        let room = self.pacer.allowance(now, BATCH);
-        if room == 0 {
-            return Some(self.pacer.next_departure());
-        }
+    /// Fills the batch with at most `room` probes. Says until when the walk is blocked, if it is.
+    fn gather(&mut self, now: Tick, room: usize) -> Option<Tick> {
         // FIRST, whoever has waited for its host's slot.
         while self.batch.len() < room {
             let Some(position) = self.host_cap.due(now) else { break };
