@@ -35,6 +35,7 @@ options:
   --reject NET|none   the part that is rejected as ICMP admin-prohibited (the third sixteenth)
   --loss-out PERCENT  random loss of IP packets from the scanner (0)
   --loss-back PERCENT random loss of IP packets to the scanner (0)
+  --quick             count and lose nothing on the way: for measuring speed
   --fleet PATH        the lab-fleet program (the newest in the target directory)
   --dir DIR           keep the files of the lab in DIR (a private directory that ends with the lab)
 
@@ -58,7 +59,7 @@ die() {
 
 set_defaults() {
     network=198.18.0.0/16 ports=22,3306,5432,6379,9200,27017 seed=1
-    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir=''
+    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir='' quick=no
     command=()
 }
 
@@ -75,6 +76,10 @@ parse_options() {
                 (($# > 1)) || die "$1 needs a value"
                 set_option "$1" "$2"
                 shift 2
+                ;;
+            --quick)
+                quick=yes
+                shift
                 ;;
             *) die "unknown option $1 (see: scripts/lab.sh help)" ;;
         esac
@@ -206,7 +211,7 @@ enter() {
 }
 
 inside_arguments() {
-    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir")
+    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir" "$quick")
 }
 
 cmd_run() {
@@ -270,6 +275,7 @@ ipv4/icmp_msgs_per_sec 100000000
 ipv4/icmp_msgs_burst 100000000
 ipv4/tcp_max_syn_backlog 65536
 ipv4/tcp_invalid_ratelimit 0
+ipv4/tcp_early_demux 0
 core/somaxconn 65536
 SETTINGS
 END
@@ -312,6 +318,21 @@ filter_rule() {
 # there it also meets the probes that are filtered and the ICMP answers of the router itself, and no packet
 # socket of the scanner can see past it. ARP is spared, or a lab would sometimes have no next hop at all.
 router_rules() {
+    [[ $quick == yes ]] || traffic_rules
+    cat <<END
+table ip lab {
+    counter dropped { }
+    counter rejected { }
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        $(filter_rule "$drop_net" dropped drop)
+        $(filter_rule "$reject_net" rejected "reject with icmp type admin-prohibited")
+    }
+}
+END
+}
+
+traffic_rules() {
     cat <<END
 table netdev lab {
     counter seen_out { }
@@ -333,15 +354,6 @@ table netdev lab {
         numgen random mod 100000 < $loss_back counter name "lost_back" drop
     }
 }
-table ip lab {
-    counter dropped { }
-    counter rejected { }
-    chain forward {
-        type filter hook forward priority 0; policy accept;
-        $(filter_rule "$drop_net" dropped drop)
-        $(filter_rule "$reject_net" rejected "reject with icmp type admin-prohibited")
-    }
-}
 END
 }
 
@@ -357,7 +369,7 @@ start_fleet() {
 }
 
 build_lab() {
-    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10}
+    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10} quick=${11}
     local limit
     limit=$(ulimit -n)
     private_filesystems
@@ -378,8 +390,8 @@ build_lab() {
 cmd_inside() {
     local status=0
     trap : INT TERM
-    build_lab "${@:1:10}"
-    shift 10
+    build_lab "${@:1:11}"
+    shift 11
     "$@" || status=$?
     exit "$status"
 }

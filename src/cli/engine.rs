@@ -13,9 +13,10 @@ use crate::link::fence::Fence;
 use crate::link::neighbour;
 use crate::link::packet::{self, Lane, PacketOptions};
 use crate::link::route::{Hop, HopKind, RoutePlan};
-use crate::link::{LinkError, Receive, Transmit};
+use crate::link::{LinkError, Transmit};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
+use crate::sweep::run::Ends;
 use crate::target::scope::Scope;
 
 /// How long the next hop may take to say where it is.
@@ -23,8 +24,8 @@ const NEIGHBOUR_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An open link, and what is said of it.
 pub struct Engine {
-    /// Both halves.
-    pub link: (Box<dyn Transmit>, Box<dyn Receive>),
+    /// The ends of the link.
+    pub ends: Ends,
     /// Where from, by which engine, and why by that one.
     pub vantage: Vantage,
     /// Where probes come from.
@@ -44,6 +45,8 @@ pub struct Wanted<'a> {
     pub routes: &'a RoutePlan,
     /// The interface that was asked for.
     pub interface: Option<&'a str>,
+    /// Sending threads of the packet engine.
+    pub senders: usize,
     /// Size of the receive ring.
     pub receive_ring_bytes: usize,
 }
@@ -149,7 +152,7 @@ fn open_packet(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<Engin
         source_ports: (source_ports.first, source_ports.last()),
         receive_ring_bytes: wanted.receive_ring_bytes,
     };
-    let (transmit, receive) = packet::open(&options, clock)?;
+    let (transmit, receive) = packet::open(&options, wanted.senders, clock)?;
     let vantage = Vantage {
         host: vitals::hostname(),
         engine: "packet".into(),
@@ -158,8 +161,9 @@ fn open_packet(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<Engin
         source: Some(hop.source),
         next_hop: hop.next_hop,
     };
-    let link: (Box<dyn Transmit>, Box<dyn Receive>) = (Box::new(transmit), Box::new(receive));
-    Ok(Engine { link, vantage, source_ports, verifies: false })
+    let boxed = |half| Box::new(half) as Box<dyn Transmit>;
+    let ends = Ends { transmit: transmit.into_iter().map(boxed).collect(), receive: Box::new(receive) };
+    Ok(Engine { ends, vantage, source_ports, verifies: false })
 }
 
 fn lanes(routes: &RoutePlan, clock: Monotonic) -> Result<Vec<Lane>, OpenError> {
@@ -193,8 +197,8 @@ fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<En
     };
     // The kernel chooses the real ports; these only make the cookie's numbers.
     let source_ports = SourcePorts { first: 16_384, count: 16_384 };
-    let link: (Box<dyn Transmit>, Box<dyn Receive>) = (Box::new(transmit), Box::new(receive));
-    Ok(Engine { link, vantage, source_ports, verifies: true })
+    let ends = Ends { transmit: vec![Box::new(transmit)], receive: Box::new(receive) };
+    Ok(Engine { ends, vantage, source_ports, verifies: true })
 }
 
 fn fence(scope: &Scope) -> Fence {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -60,6 +60,10 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
 
+    /// Sending threads of the packet engine [default: 1, or one for each core, up to 4, above 150,000 packets a second]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    senders: Option<u8>,
+
     /// Bytes of the packet engine's receive ring
     #[arg(long, value_name = "BYTES", default_value_t = RECEIVE_RING_BYTES, hide = true)]
     receive_ring: usize,
@@ -95,6 +99,9 @@ impl FromStr for States {
     }
 }
 
+/// What one sender can do everywhere.
+const ONE_SENDER_PPS: u32 = 150_000;
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
@@ -116,6 +123,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         scope: &settled.scope,
         routes: &settled.routes,
         interface: settings.interface.as_deref(),
+        senders: senders(args, &settings),
         receive_ring_bytes: args.receive_ring,
     };
     let engine = engine::open(&wanted, clock)?;
@@ -143,7 +151,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         opens: HashMap::new(),
         progress: shows_progress(args).then(|| ProgressLine::new(plan.scope.len())),
     };
-    let outcome = run_sweep(&plan, engine.link, &clock, &interrupt, &mut console);
+    let outcome = run_sweep(&plan, engine.ends, &clock, &interrupt, &mut console);
     let opens = console.finish();
     let outcome = outcome?;
     let complete = outcome.report.verdict == Verdict::Complete;
@@ -199,6 +207,20 @@ fn host_rate(settings: &Settings, settled: &Settled) -> Option<NonZeroU32> {
         None if all_local => None,
         None => NonZeroU32::new(defaults::HOST_RATE_PPS),
     }
+}
+
+/// One sender is enough for slow sweeps; fast ones are bound by the kernel's path for each packet, which every core has.
+/// Never more senders than packets a second, whichever limit that is.
+fn senders(args: &Args, settings: &Settings) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let rate = rate(settings).map_or(u32::MAX, NonZeroU32::get);
+    let wanted = match args.senders {
+        Some(senders) => usize::from(senders),
+        None if rate > ONE_SENDER_PPS => cores.min(4),
+        None => 1,
+    };
+    let slowest = rate.min(settings.host_rate.filter(|pps| *pps > 0).unwrap_or(defaults::HOST_RATE_PPS));
+    wanted.min(slowest as usize)
 }
 
 fn shows_progress(args: &Args) -> bool {

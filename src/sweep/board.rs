@@ -33,10 +33,8 @@ pub struct Board<'a> {
     pub seeing: Seeing,
     /// Answers on their way to the driver.
     pub answers: ArrayQueue<Answer>,
-    /// Counted by the sender.
-    pub sent: Counter,
-    /// Counted by the sender.
-    pub refused: Counter,
+    /// Counted by each sender.
+    pub senders: Vec<SenderCounters>,
     /// Counted by the receiver: targets that have answered.
     pub answered: Counter,
     /// Counted by the receiver: targets that have been open at some time.
@@ -53,6 +51,15 @@ pub struct Board<'a> {
     pub stop: CachePadded<AtomicBool>,
 }
 
+/// What one sender counts.
+#[derive(Debug, Default)]
+pub struct SenderCounters {
+    /// Probes that the link took.
+    pub sent: Counter,
+    /// Times that it refused one.
+    pub refused: Counter,
+}
+
 /// An answer on its way to the driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
@@ -65,11 +72,11 @@ pub struct Answer {
 }
 
 impl<'a> Board<'a> {
-    /// A board for one sweep, under this key.
+    /// A board for one sweep by as many senders, under this key.
     ///
     /// # Errors
     /// When there is no memory for the table.
-    pub fn new(plan: &'a Plan, key: &[u8; 16]) -> Result<Self, TableError> {
+    pub fn new(plan: &'a Plan, key: &[u8; 16], senders: usize) -> Result<Self, TableError> {
         let len = plan.scope.len();
         Ok(Board {
             plan,
@@ -77,10 +84,9 @@ impl<'a> Board<'a> {
             table: Table::new(len)?,
             times: SendTimes::new(len),
             cookie: Cookie::new(key, plan.source_ports),
-            seeing: Seeing::new(),
+            seeing: Seeing::new(senders),
             answers: ArrayQueue::new(ANSWERS),
-            sent: Counter::default(),
-            refused: Counter::default(),
+            senders: (0..senders).map(|_| SenderCounters::default()).collect(),
             answered: Counter::default(),
             open: Counter::default(),
             received: Counter::default(),
@@ -98,6 +104,16 @@ impl<'a> Board<'a> {
             nanos => Duration::from_nanos(nanos.saturating_mul(3))
                 .clamp(*defaults::PATIENCE.start(), *defaults::PATIENCE.end()),
         }
+    }
+
+    /// Probes that the link took, of all senders.
+    pub fn sent(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.sent.get()).sum()
+    }
+
+    /// Times that the link refused a probe, of all senders.
+    pub fn refused(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.refused.get()).sum()
     }
 
     /// Whether every target has answered.

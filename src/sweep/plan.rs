@@ -27,7 +27,7 @@ pub mod defaults {
     pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
     /// The least and the most that is waited for an answer.
     pub const PATIENCE: std::ops::RangeInclusive<Duration> =
-        Duration::from_millis(300)..=Duration::from_secs(3);
+        Duration::from_millis(200)..=Duration::from_secs(3);
 }
 
 /// One sweep, decided.

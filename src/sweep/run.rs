@@ -14,7 +14,7 @@ use super::sender::{Sender, Step};
 use crate::link::clock::{Clock, Tick};
 use crate::link::sim::SimNetwork;
 use crate::link::{LinkError, Receive, Transmit};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::target::state::State;
 use crate::target::table::{Cell, TableError};
 
@@ -76,7 +76,15 @@ pub enum RunError {
     Random(String),
 }
 
-/// Runs a sweep over a real link: a sender thread, a receiver thread, and this one to hand on what they find.
+/// The ends of a link, as a sweep takes them: one for each sender, and one that receives.
+pub struct Ends {
+    /// The sending halves, at least one.
+    pub transmit: Vec<Box<dyn Transmit>>,
+    /// The receiving half.
+    pub receive: Box<dyn Receive>,
+}
+
+/// Runs a sweep over a real link: a thread for each sender, one for the receiver, and this one to hand on what they find.
 ///
 /// Setting `interrupt` ends it early: whatever is not answered then is `unknown(interrupted)`.
 ///
@@ -84,46 +92,52 @@ pub enum RunError {
 /// See [`RunError`]. A link that breaks on the way is no error but a degraded report, with the rest unknown.
 pub fn run(
     plan: &Plan,
-    link: (Box<dyn Transmit>, Box<dyn Receive>),
+    ends: Ends,
     clock: &dyn Clock,
     interrupt: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
-    let board = Board::new(plan, &random_key()?)?;
-    let mut driver = Driver { board: &board, observer, started: Timestamp::now(), began: clock.now() };
-    let mut sender = Sender::new(&board, link.0);
-    let mut receiver = Receiver::new(&board, link.1, clock.now())?;
-    let (ending, receiving, output) = std::thread::scope(|scope| {
-        let sending = std::thread::Builder::new().name("sender".into()).spawn_scoped(scope, || {
-            let ending = send_all(&board, &mut sender, clock);
+    let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;
+    let mut driver = Driver { board, observer, started: Timestamp::now(), began: clock.now() };
+    let receiver = Receiver::new(board, ends.receive, clock.now())?;
+    let sending = AtomicUsize::new(ends.transmit.len());
+    let (sending, driving) = (&sending, &std::thread::current());
+    let (endings, receiving, output) = std::thread::scope(|scope| {
+        let mut senders = Vec::new();
+        for (number, transmit) in ends.transmit.into_iter().enumerate() {
+            let sender = Sender::new(board, number, transmit);
+            senders.push(spawn(scope, "sender", move || {
+                let ending = send_all(board, sender, clock);
+                let is_last = sending.fetch_sub(1, Ordering::AcqRel) == 1;
+                if is_last || !matches!(ending, Ending::Finished) {
+                    board.end();
+                    driving.unpark();
+                }
+                ending
+            }));
+        }
+        let receiving = spawn(scope, "receiver", move || {
+            let received = receive_all(board, receiver, clock);
             board.end();
-            ending
-        });
-        let receiving = std::thread::Builder::new().name("receiver".into()).spawn_scoped(scope, || {
-            let received = receive_all(&board, &mut receiver, clock);
-            board.end();
+            driving.unpark();
             received
         });
         let mut output = Ok(());
         while !board.is_ending() {
-            std::thread::sleep(BEAT);
+            // Whoever ends the sweep wakes this thread, so that the end does not wait for the beat.
+            std::thread::park_timeout(BEAT);
             if interrupt.load(Ordering::Relaxed) {
                 board.end();
             }
-            output = driver.hand_on(clock.now());
+            output = output.and(driver.hand_on(clock.now()));
             if output.is_err() {
                 board.end();
             }
         }
-        (join(sending), join(receiving), output)
+        (senders.into_iter().map(join).collect::<Vec<_>>(), join(receiving), output)
     });
     output?;
-    let ending = match (ending, receiving) {
-        (_, Some(Err(error))) => Ending::Broken(error),
-        (Some(ending), Some(Ok(()))) => ending,
-        (None, _) | (_, None) => Ending::Refused,
-    };
-    driver.close(ending, clock.now())
+    driver.close(worst(endings, receiving), clock.now())
 }
 
 /// Runs a sweep over a simulated network, in its virtual time, on this thread: the same seed, the same sweep.
@@ -136,11 +150,11 @@ pub fn run_simulated(
     key: &[u8; 16],
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
-    let board = Board::new(plan, key)?;
+    let board = Board::new(plan, key, 1)?;
     let clock = network.clock();
     let (transmit, receive) = network.link();
     let mut driver = Driver { board: &board, observer, started: Timestamp::now(), began: clock.now() };
-    let mut sender = Sender::new(&board, transmit);
+    let mut sender = Sender::new(&board, 0, transmit);
     let mut receiver = Receiver::new(&board, receive, clock.now())?;
     let ending = loop {
         let step = match sender.step(clock.now()) {
@@ -178,6 +192,20 @@ enum Ending {
     Interrupted,
     Refused,
     Broken(LinkError),
+    /// A thread could not be started, or panicked.
+    Died,
+}
+
+impl Ending {
+    fn badness(&self) -> u8 {
+        match self {
+            Ending::Finished => 0,
+            Ending::Interrupted => 1,
+            Ending::Refused => 2,
+            Ending::Broken(_) => 3,
+            Ending::Died => 4,
+        }
+    }
 }
 
 fn random_key() -> Result<[u8; 16], RunError> {
@@ -186,12 +214,34 @@ fn random_key() -> Result<[u8; 16], RunError> {
     Ok(key)
 }
 
-fn join<T>(thread: std::io::Result<std::thread::ScopedJoinHandle<'_, T>>) -> Option<T> {
-    // A panic in a thread aborts the release binary; in tests it must not pass for a finished sweep.
+type Spawned<'scope, T> = std::io::Result<std::thread::ScopedJoinHandle<'scope, T>>;
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Spawned<'scope, T> {
+    std::thread::Builder::new().name(name.into()).spawn_scoped(scope, work)
+}
+
+/// What a thread came to; `None` where it could not be started, or panicked. A panic aborts the release binary, and in
+/// tests must not pass for a finished sweep.
+fn join<T>(thread: Spawned<'_, T>) -> Option<T> {
     thread.ok()?.join().ok()
 }
 
-fn send_all<T: Transmit>(board: &Board<'_>, sender: &mut Sender<'_, T>, clock: &dyn Clock) -> Ending {
+/// How the sweep as a whole ended: as badly as its worst thread.
+fn worst(endings: Vec<Option<Ending>>, receiving: Option<Result<(), LinkError>>) -> Ending {
+    let received = match receiving {
+        Some(Ok(())) => Ending::Finished,
+        Some(Err(error)) => Ending::Broken(error),
+        None => Ending::Died,
+    };
+    let endings = endings.into_iter().map(|ending| ending.unwrap_or(Ending::Died));
+    endings.fold(received, |worst, ending| if ending.badness() > worst.badness() { ending } else { worst })
+}
+
+fn send_all<T: Transmit>(board: &Board<'_>, mut sender: Sender<'_, T>, clock: &dyn Clock) -> Ending {
     let ending = loop {
         if board.is_ending() {
             break Ending::Interrupted;
@@ -211,7 +261,7 @@ fn send_all<T: Transmit>(board: &Board<'_>, sender: &mut Sender<'_, T>, clock: &
 
 fn receive_all<R: Receive>(
     board: &Board<'_>,
-    receiver: &mut Receiver<'_, R>,
+    mut receiver: Receiver<'_, R>,
     clock: &dyn Clock,
 ) -> Result<(), LinkError> {
     while !board.is_ending() {
@@ -240,7 +290,7 @@ impl Driver<'_> {
             declared: self.board.table.len(),
             answered: self.board.answered.get(),
             open: self.board.open.get(),
-            sent: self.board.sent.get(),
+            sent: self.board.sent(),
             dropped: self.board.dropped.get(),
             elapsed: now.since(self.began),
         })
@@ -254,6 +304,7 @@ impl Driver<'_> {
             Ending::Interrupted => (UnknownReason::Interrupted, None),
             Ending::Refused => (UnknownReason::SendRefused, None),
             Ending::Broken(error) => (UnknownReason::LinkFailed, Some(error)),
+            Ending::Died => (UnknownReason::LinkFailed, None),
         };
         let finished = why_unknown == UnknownReason::ReceiverDropped;
         let ledger = self.settle(finished)?;
@@ -277,11 +328,11 @@ impl Driver<'_> {
                 .collect(),
             ledger,
             packets: Packets {
-                sent: board.sent.get(),
+                sent: board.sent(),
                 received: board.received.get(),
                 foreign: board.foreign.get(),
                 dropped: board.dropped.get(),
-                refused: board.refused.get(),
+                refused: board.refused(),
             },
         };
         Ok(Outcome { report, failure })

@@ -30,24 +30,24 @@ pub struct BlindSlice {
 /// Shared by sender and receiver.
 #[derive(Debug)]
 pub struct Seeing {
-    slices: ArrayQueue<BlindSlice>,
+    /// One queue for each sender, because each has to deal with every slice.
+    slices: Vec<ArrayQueue<BlindSlice>>,
     /// Everything before this tick is seen, or in `slices`.
     settled_until: CachePadded<AtomicU64>,
 }
 
 impl Seeing {
-    /// Nothing seen yet.
-    #[expect(
-        clippy::new_without_default,
-        reason = "a Seeing belongs to one sweep; a default would hide that"
-    )]
-    pub fn new() -> Self {
-        Seeing { slices: ArrayQueue::new(SLICES), settled_until: CachePadded::new(AtomicU64::new(0)) }
+    /// Nothing seen yet, by as many senders.
+    pub fn new(senders: usize) -> Self {
+        Seeing {
+            slices: (0..senders).map(|_| ArrayQueue::new(SLICES)).collect(),
+            settled_until: CachePadded::new(AtomicU64::new(0)),
+        }
     }
 
-    /// Sender: the next blind slice that it has not dealt with.
-    pub fn take_blind(&self) -> Option<BlindSlice> {
-        self.slices.pop()
+    /// Sender: the next blind slice that this sender (from 0) has not dealt with.
+    pub fn take_blind(&self, sender: usize) -> Option<BlindSlice> {
+        self.slices[sender].pop()
     }
 
     /// Sender: up to when it is known what was seen. `Acquire` pairs with the `Release` in [`Watch::look`], so that a
@@ -90,9 +90,13 @@ impl Watch {
         self.looked = now;
         self.seen_to = seen_to;
         if let Some(slice) = self.pending {
-            if seeing.slices.push(slice).is_err() {
-                // The sender is behind: the slice goes on growing, and nothing after it counts as settled.
+            if seeing.slices.iter().any(ArrayQueue::is_full) {
+                // A sender is behind: the slice goes on growing, and nothing after it counts as settled.
                 return;
+            }
+            for queue in &seeing.slices {
+                // Nobody else pushes, so a queue that was not full still is not.
+                let _ = queue.push(slice);
             }
             self.pending = None;
         }
@@ -110,33 +114,33 @@ mod tests {
 
     #[test]
     fn calls_blind_what_lies_between_two_readings() {
-        let seeing = Seeing::new();
+        let seeing = Seeing::new(1);
         let mut watch = Watch::new(ms(1000), 5);
         watch.look(&seeing, ms(1100), ms(1100), 5);
-        assert_eq!((seeing.take_blind(), seeing.settled_until()), (None, ms(1050)));
+        assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1050)));
         watch.look(&seeing, ms(1200), ms(1200), 6);
-        assert_eq!(seeing.take_blind(), Some(BlindSlice { from: ms(1050), to: ms(1200) }));
+        assert_eq!(seeing.take_blind(0), Some(BlindSlice { from: ms(1050), to: ms(1200) }));
         assert_eq!(seeing.settled_until(), ms(1150));
         watch.look(&seeing, ms(1300), ms(1300), 6);
-        assert_eq!((seeing.take_blind(), seeing.settled_until()), (None, ms(1250)));
+        assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1250)));
     }
 
     #[test]
     fn forgets_nothing_when_the_sender_is_behind() {
-        let seeing = Seeing::new();
+        let seeing = Seeing::new(1);
         let mut watch = Watch::new(ms(0), 0);
         for n in 1..=SLICES as u64 + 10 {
             watch.look(&seeing, ms(n * 100), ms(n * 100), n);
         }
         let settled = seeing.settled_until();
         let mut last = ms(0);
-        while let Some(slice) = seeing.take_blind() {
+        while let Some(slice) = seeing.take_blind(0) {
             assert!(slice.from <= last, "no gap");
             last = slice.to;
         }
         assert!(settled <= last);
         watch.look(&seeing, ms(100_000), ms(100_000), SLICES as u64 + 10);
-        let rest = seeing.take_blind().expect("the merged rest");
+        let rest = seeing.take_blind(0).expect("the merged rest");
         assert!(rest.from <= last && rest.to >= ms((SLICES as u64 + 10) * 100));
     }
 }

@@ -5,9 +5,14 @@
 //! the one before it and then waits. A lap that finds nothing to do is the last, unless the receiver reports that it
 //! was blind for a while; then what was in flight is void and the laps go on.
 //!
+//! Several senders may share a sweep where one core is not enough: each has a stretch of the table to itself, and its
+//! share of the rate and of each host's cap.
+//!
 //! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run it
 //! in virtual time.
 
+use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::board::Board;
@@ -53,6 +58,10 @@ pub enum Step {
 /// Sends the probes of one sweep.
 pub struct Sender<'a, T> {
     board: &'a Board<'a>,
+    /// Which of the sweep's senders this is, from 0.
+    number: usize,
+    /// The positions of this sender.
+    stretch: Range<u64>,
     link: T,
     pacer: Pacer,
     host_cap: HostCap,
@@ -68,14 +77,23 @@ pub struct Sender<'a, T> {
 }
 
 impl<'a, T: Transmit> Sender<'a, T> {
-    /// A sender at the beginning of its first lap.
-    pub fn new(board: &'a Board<'a>, link: T) -> Self {
+    /// The sweep's sender with this number (from 0), at the beginning of its first lap.
+    pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
+        let senders = board.senders.len() as u64;
+        let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
+        let stretch = cut(number as u64)..cut(number as u64 + 1);
+        let share = |rate: Option<NonZeroU32>| {
+            // Never more than asked for, and never nothing, which would mean no limit.
+            rate.and_then(|pps| NonZeroU32::new((pps.get() / senders as u32).max(1)))
+        };
         Sender {
             board,
+            number,
+            cursor: stretch.start,
+            stretch,
             link,
-            pacer: Pacer::new(board.plan.rate),
-            host_cap: HostCap::new(board.plan.scope.hosts(), board.plan.host_rate),
-            cursor: 0,
+            pacer: Pacer::new(share(board.plan.rate)),
+            host_cap: HostCap::new(board.plan.scope.hosts(), share(board.plan.host_rate)),
             lap_worked: false,
             batch: Vec::with_capacity(BATCH),
             positions: Vec::with_capacity(BATCH),
@@ -126,7 +144,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         }
         // THEN, on with the walk.
         let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES);
-        let end = self.board.table.len().min(self.cursor + STRIDE);
+        let end = self.stretch.end.min(self.cursor + STRIDE);
         while self.batch.len() < room && self.cursor < end && self.host_cap.waiting() < MOST_WAITING {
             let position = self.cursor;
             let cell = self.board.table.get(position);
@@ -170,7 +188,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         let taken = self.link.transmit(&self.batch)?;
         if taken > 0 {
             self.pacer.spend(now, taken);
-            self.board.sent.add(taken as u64);
+            self.board.senders[self.number].sent.add(taken as u64);
             self.last_sent = now;
             self.refused_since = None;
         }
@@ -184,7 +202,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         for position in &self.positions {
             self.board.times.note(*position, now);
         }
-        self.board.refused.add(1);
+        self.board.senders[self.number].refused.add(1);
         let since = *self.refused_since.get_or_insert(now);
         if now.since(since) > REFUSED_LIMIT { Ok(Step::Refused) } else { Ok(Step::Wait(now + REFUSED_REST)) }
     }
@@ -194,7 +212,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         let walk_on = match blocked {
             Some(until) => Some(until),
             None if self.host_cap.waiting() >= MOST_WAITING => None,
-            None if self.cursor < self.board.table.len() => return Step::Again,
+            None if self.cursor < self.stretch.end => return Step::Again,
             None => None,
         };
         match (walk_on, self.host_cap.next_due()) {
@@ -203,7 +221,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             (None, None) => {}
         }
         if std::mem::take(&mut self.lap_worked) {
-            self.cursor = 0;
+            self.cursor = self.stretch.start;
             return Step::Again;
         }
         self.linger(now)
@@ -221,7 +239,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
 
     /// Makes void what was in flight while the receiver was blind.
     fn void_blind_slices(&mut self, now: Tick) {
-        while let Some(slice) = self.board.seeing.take_blind() {
+        while let Some(slice) = self.board.seeing.take_blind(self.number) {
             // A slice longer than the space between tries may have swallowed the answers to several.
             let which = if slice.to.since(slice.from) + self.board.patience() < defaults::SPACE_BETWEEN_TRIES
             {
@@ -230,7 +248,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 Void::All
             };
             // Up to now, not to the slice's end: a target that was probed again in between had its last try then.
-            self.board.times.sent_between(slice.from - self.board.patience(), now, |position| {
+            let from = slice.from - self.board.patience();
+            self.board.times.sent_between(self.stretch.clone(), from, now, |position| {
                 self.lap_worked |= self.board.table.void(position, which);
             });
         }

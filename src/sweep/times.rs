@@ -5,6 +5,7 @@
 //! one among a block of neighbours in the order, which are sent within microseconds of each other at the rates that
 //! large sweeps run at, so that the whole never takes more than 16 MiB.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::link::clock::Tick;
@@ -21,7 +22,6 @@ const BLOCK_SPREAD: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct SendTimes {
     micros: Box<[AtomicU32]>,
-    len: u64,
     block_shift: u32,
 }
 
@@ -33,7 +33,7 @@ impl SendTimes {
             block_shift += 1;
         }
         let blocks = len.div_ceil(1 << block_shift) as usize;
-        SendTimes { micros: (0..blocks).map(|_| AtomicU32::new(0)).collect(), len, block_shift }
+        SendTimes { micros: (0..blocks).map(|_| AtomicU32::new(0)).collect(), block_shift }
     }
 
     /// Sender: a probe leaves now. `Relaxed`, for the same reason as in `target::table`: whoever reads the time of a
@@ -50,16 +50,19 @@ impl SendTimes {
         Duration::from_micros(u64::from(micros(now).wrapping_sub(then)))
     }
 
-    /// Calls `each` with every position that may have been sent last between `from` and `to`.
-    pub fn sent_between(&self, from: Tick, to: Tick, mut each: impl FnMut(u64)) {
+    /// Calls `each` with every position of the stretch that may have been sent last between `from` and `to`.
+    pub fn sent_between(&self, stretch: Range<u64>, from: Tick, to: Tick, mut each: impl FnMut(u64)) {
         let spread = if self.block_shift == 0 { Duration::ZERO } else { BLOCK_SPREAD };
         let (from, to) = (micros(from), micros(to + spread));
         let span = to.wrapping_sub(from);
-        for (block, time) in self.micros.iter().enumerate() {
-            if time.load(Ordering::Relaxed).wrapping_sub(from) <= span {
-                let first = (block as u64) << self.block_shift;
-                (first..(first + (1 << self.block_shift)).min(self.len)).for_each(&mut each);
+        let mut position = stretch.start;
+        while position < stretch.end {
+            let block = position >> self.block_shift;
+            let block_end = ((block + 1) << self.block_shift).min(stretch.end);
+            if self.micros[block as usize].load(Ordering::Relaxed).wrapping_sub(from) <= span {
+                (position..block_end).for_each(&mut each);
             }
+            position = block_end;
         }
     }
 }
@@ -82,7 +85,7 @@ mod tests {
         let times = SendTimes::new(100);
         (0..100).for_each(|position| times.note(position, ms(position * 10)));
         let mut hit = Vec::new();
-        times.sent_between(ms(200), ms(240), |position| hit.push(position));
+        times.sent_between(0..100, ms(200), ms(240), |position| hit.push(position));
         assert_eq!(hit, [20, 21, 22, 23, 24]);
         assert_eq!(times.elapsed(50, ms(600)), Duration::from_millis(100));
     }
@@ -102,7 +105,7 @@ mod tests {
         assert!(times.micros.len() as u64 <= MOST);
         (0..len).for_each(|position| times.note(position, Tick::from_nanos(position * 1000)));
         let mut hit = std::collections::HashSet::new();
-        times.sent_between(Tick::from_nanos(5_000_000), Tick::from_nanos(6_000_000), |p| {
+        times.sent_between(0..len, Tick::from_nanos(5_000_000), Tick::from_nanos(6_000_000), |p| {
             hit.insert(p);
         });
         assert!((5000..=6000).all(|position| hit.contains(&position)));

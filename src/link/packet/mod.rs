@@ -55,12 +55,16 @@ pub struct Lane {
     pub next_hop_mac: [u8; 6],
 }
 
-/// Opens both halves of a packet link.
+/// Opens a packet link: as many sending halves as asked for, and one that receives.
 ///
 /// # Errors
 /// Without CAP_NET_RAW, without memory for the rings, or when the interface is gone.
-pub fn open(options: &PacketOptions, clock: Monotonic) -> Result<(PacketTransmit, PacketReceive), LinkError> {
+pub fn open(
+    options: &PacketOptions,
+    senders: usize,
+    clock: Monotonic,
+) -> Result<(Vec<PacketTransmit>, PacketReceive), LinkError> {
     let receive = PacketReceive::open(options, clock)?;
-    let transmit = PacketTransmit::open(options)?;
+    let transmit = (0..senders).map(|_| PacketTransmit::open(options)).collect::<Result<_, _>>()?;
     Ok((transmit, receive))
 }
