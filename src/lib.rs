@@ -1,4 +1,49 @@
-//! portreeve: sweeps the networks its operator owns for ports that must not be reachable.
+//! portreeve sweeps the networks that its operator owns for ports that must not be reachable, compares what answered
+//! with what has been allowed, and says for every single address and port what it saw, and what that rests on.
+//!
+//! # The layers, low to high
+//! A module imports only from the ones above it in this list; `tests/tidy.rs` holds them to it.
+//!
+//! - [`sync`]: the one place that atomics come from, so that the model checker can take them over.
+//! - [`wire`]: bytes and their meaning. Frames of probes going out, replies coming in. No input makes it panic.
+//! - [`link`]: probes out and replies in, as two small traits. `packet` goes past the kernel's network stack, `connect`
+//!   through it, `sim` nowhere at all. Beside them, what the kernel knows of routes and neighbours, and the fence, which
+//!   is the last look at where a probe goes.
+//! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).
+//! - [`sweep`]: the engine. A sender and a receiver work on one board, and the books are closed at the end.
+//! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.
+//! - [`sink`]: the events that machines read and the text that people read.
+//! - [`config`]: the file's grammar, with the place of every mistake; and the one struct of settings, which file and
+//!   command line fill in alike.
+//! - [`cli`]: what was typed becomes links, outputs and an exit status.
+//!
+//! # The path of a probe
+//! ```text
+//! Scope --index--> Order --position--> Sender: pacer, host cap, cookie --> Transmit --> network
+//!   |                                    |                                                |
+//!   |                                    v mark                                           |
+//!   |                                  Table                                              |
+//!   |                                    ^ record                                         |
+//!   +--index_of--> Order --position--> Receiver: cookie check <------------- Receive <----+
+//! ```
+//! The table has one 16-bit cell for each target, **by position in the order of probing**. So the sender walks memory
+//! front to back, lap after lap, probing what is silent and has too few tries that count; and what was in flight at any
+//! time is a matter of when it was sent ([`sweep::times`]), not of a queue somebody has to keep.
+//!
+//! # What always holds
+//! - **Closed books.** Every declared target is in exactly one column of the ledger; [`sweep::ledger::Ledger::check`] is
+//!   called at run time, and a report without it does not exist.
+//! - **No verdict without sight.** The receiver tells the sender when it lost frames ([`sweep::seeing`]); tries of that
+//!   time do not count, and silence is *filtered* only after enough tries that do. Everything else is *unknown*.
+//! - **Only our own answers.** A reply counts if it carries the keyed token of a try at a target in flight
+//!   ([`sweep::cookie`]); an ICMP error, if it quotes it.
+//! - **Nothing leaves the scope.** Each link asks the [`link::fence`] about each probe, beside the system call.
+//! - **Never faster than asked.** Neither over all nor at one host, in any second ([`sweep::pacer`],
+//!   [`sweep::host_cap`]).
+//!
+//! # What is absent
+//! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is told the
+//! time, by threads on the machine's clock or by a test in virtual time. No layer below `sink` prints.
 
 pub mod cli;
 pub mod config;
