@@ -59,6 +59,15 @@ impl HostCap {
         self.book_slot(book, position, now)
     }
 
+    /// Reads the books of hosts that are about to be asked for, so that they are in the cache by then.
+    #[inline]
+    pub fn warm(&self, hosts: impl Iterator<Item = u64>) {
+        let books = self.next_free.len() as u64;
+        if books > 0 {
+            std::hint::black_box(hosts.fold(0, |sum, host| sum ^ self.next_free[(host % books) as usize]));
+        }
+    }
+
     /// The next position whose slot has come.
     #[inline]
     pub fn due(&mut self, now: Tick) -> Option<u64> {

@@ -27,6 +27,9 @@ use crate::target::table::Void;
 /// receiver's core gets the answers while they are fresh.
 const BATCH: usize = 256;
 
+/// Positions that the walk looks ahead: enough cache misses in flight at once to hide them behind each other.
+const AHEAD: usize = 32;
+
 /// Cells looked at in one step without finding anything to send.
 const STRIDE: u64 = 1 << 16;
 
@@ -67,6 +70,8 @@ pub struct Sender<'a, T> {
     host_cap: HostCap,
     /// The next position of this lap.
     cursor: u64,
+    /// Positions that are about to be probed, and their indexes.
+    ahead: Vec<(u64, u64)>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
     /// Probes that are marked in the table but not yet taken by the link, and their positions.
@@ -94,6 +99,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             link,
             pacer: Pacer::new(share(board.plan.rate)),
             host_cap: HostCap::new(board.plan.scope.hosts(), share(board.plan.host_rate)),
+            ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
             batch: Vec::with_capacity(BATCH),
             positions: Vec::with_capacity(BATCH),
@@ -142,23 +148,44 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 self.add_probe(position, index, now);
             }
         }
-        // THEN, on with the walk.
-        let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES);
+        // THEN, on with the walk, a stride at a time.
         let end = self.stretch.end.min(self.cursor + STRIDE);
         while self.batch.len() < room && self.cursor < end && self.host_cap.waiting() < MOST_WAITING {
+            let blocked = self.look_ahead(now, end, room - self.batch.len());
+            // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
+            // the misses overlap.
+            self.host_cap.warm(self.ahead.iter().map(|(_, index)| self.board.plan.scope.host_index(*index)));
+            for at in 0..self.ahead.len() {
+                let (position, index) = self.ahead[at];
+                if self.host_cap.admit(self.board.plan.scope.host_index(index), position, now) {
+                    self.add_probe(position, index, now);
+                }
+            }
+            if blocked.is_some() {
+                return blocked;
+            }
+        }
+        None
+    }
+
+    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
+    /// their indexes. Says until when the walk is blocked, if it is.
+    fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
+        let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES);
+        self.ahead.clear();
+        while self.ahead.len() < most.min(AHEAD) && self.cursor < end {
             let position = self.cursor;
             let cell = self.board.table.get(position);
             if cell.needs_probe(self.board.plan.tries) {
                 // A target that was probed less than a second ago holds up the walk: those behind it were probed later.
-                let elapsed = self.board.times.elapsed(position, now);
-                if cell.sent() > 0 && elapsed < space {
-                    return Some(now + (space - elapsed));
+                if cell.sent() > 0 {
+                    let elapsed = self.board.times.elapsed(position, now);
+                    if elapsed < space {
+                        return Some(now + (space - elapsed));
+                    }
                 }
                 self.lap_worked = true;
-                let index = self.board.order.index_at(position);
-                if self.host_cap.admit(self.board.plan.scope.host_index(index), position, now) {
-                    self.add_probe(position, index, now);
-                }
+                self.ahead.push((position, self.board.order.index_at(position)));
             }
             self.cursor += 1;
         }
