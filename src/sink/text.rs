@@ -17,7 +17,7 @@ use crate::target::ports::{PortSet, Severity, service};
 use crate::target::state::State;
 
 /// Findings and hosts that are printed; the rest is counted. Who has more of them reads JSON.
-const MOST_LINES: usize = 500;
+const MOST_LINES: usize = 30;
 
 /// Everything that the text says.
 #[derive(Clone, Copy, Debug)]
