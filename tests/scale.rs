@@ -35,7 +35,8 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         },
     };
     let board = Board::new(&plan, &[7; 16], 2).expect("memory for 200 MB");
-    let caps = [HostCap::new(plan.scope.hosts(), plan.host_rate), HostCap::new(plan.scope.hosts(), plan.host_rate)];
+    let caps =
+        [HostCap::new(plan.scope.hosts(), plan.host_rate), HostCap::new(plan.scope.hosts(), plan.host_rate)];
     // Every page is touched by the first lap of a sweep.
     for position in (0..board.table.len()).step_by(1024) {
         board.table.mark_probed(position);

@@ -60,7 +60,7 @@ fn handle(board: &Board<'_>, arrival: &Arrival) {
         return;
     };
     board.received.add(1);
-    let Some(reason) = reason_of(&reply.answer) else { return };
+    let Some(reason) = reason_of(reply) else { return };
     let recorded = board.table.record(position, reason);
     if recorded == Recorded::First {
         board.answered.add(1);
@@ -112,13 +112,14 @@ fn answers(board: &Board<'_>, reply: &Reply, target: &Target, try_number: u8) ->
     token.sequence == number && token.source_port == reply.source_port
 }
 
-/// What the answer means for the target, or `None` where it settles nothing.
+/// What the reply means for the target, or `None` where it settles nothing.
 #[inline]
-fn reason_of(answer: &Said) -> Option<Reason> {
-    match answer {
+fn reason_of(reply: &Reply) -> Option<Reason> {
+    match reply.answer {
         Said::SynAck { .. } => Some(Reason::SynAck),
         Said::Rst { .. } => Some(Reason::Rst),
-        Said::Icmp { icmp_type, code, .. } => Reason::of_icmpv4(*icmp_type, *code),
+        Said::Icmp { icmp_type, code, .. } if reply.ip.is_ipv4() => Reason::of_icmpv4(icmp_type, code),
+        Said::Icmp { icmp_type, code, .. } => Reason::of_icmpv6(icmp_type, code),
         Said::NoNeighbour { .. } => Some(Reason::NoNeighbour),
         Said::NoRoute { .. } => Some(Reason::NoRoute),
     }

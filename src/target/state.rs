@@ -136,6 +136,20 @@ impl Reason {
         }
     }
 
+    /// The reason for an ICMPv6 message of this type and code (RFC 4443, sections 3.1 and 3.3), or `None` where it settles
+    /// nothing.
+    pub fn of_icmpv6(icmp_type: u8, code: u8) -> Option<Reason> {
+        match (icmp_type, code) {
+            (1, 0) => Some(Reason::IcmpNetUnreachable),
+            (1, 1 | 5 | 6) => Some(Reason::IcmpAdminProhibited),
+            (1, 3) => Some(Reason::IcmpHostUnreachable),
+            (1, 4) => Some(Reason::IcmpPortUnreachable),
+            (1, _) => Some(Reason::IcmpUnreachable),
+            (3, 0) => Some(Reason::IcmpTimeExceeded),
+            _ => None,
+        }
+    }
+
     /// The word for it, as in events.
     pub fn as_str(self) -> &'static str {
         match self {
