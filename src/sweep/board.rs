@@ -45,8 +45,8 @@ pub struct Board<'a> {
     pub foreign: Counter,
     /// Read by the receiver from the kernel.
     pub dropped: Counter,
-    /// The longest round trip so far, in nanoseconds; 0 before the first.
-    pub longest_trip: Counter,
+    /// Reckoned by the receiver: how long an answer may take, in nanoseconds.
+    patience: Counter,
     /// Set to end the sweep early.
     pub stop: CachePadded<AtomicBool>,
 }
@@ -92,18 +92,22 @@ impl<'a> Board<'a> {
             received: Counter::default(),
             foreign: Counter::default(),
             dropped: Counter::default(),
-            longest_trip: Counter::default(),
+            patience: Counter::default(),
             stop: CachePadded::new(AtomicBool::new(false)),
         })
     }
 
-    /// How long an answer may take, by what the answers so far have taken.
+    /// How long an answer may take.
     pub fn patience(&self) -> Duration {
-        match self.longest_trip.get() {
+        match self.patience.get() {
             0 => defaults::FIRST_PATIENCE,
-            nanos => Duration::from_nanos(nanos.saturating_mul(3))
-                .clamp(*defaults::PATIENCE.start(), *defaults::PATIENCE.end()),
+            nanos => Duration::from_nanos(nanos),
         }
+    }
+
+    /// Receiver: says how long an answer may take, by what it has seen so far.
+    pub fn set_patience(&self, patience: Duration) {
+        self.patience.set(patience.as_nanos() as u64);
     }
 
     /// Probes that the link took, of all senders.

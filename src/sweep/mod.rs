@@ -15,3 +15,4 @@ pub mod run;
 pub mod seeing;
 pub mod sender;
 pub mod times;
+pub mod trips;

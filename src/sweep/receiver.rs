@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::board::{Answer, Board};
 use super::seeing::Watch;
+use super::trips::Trips;
 use crate::link::clock::{Clock, Tick};
 use crate::link::{Arrival, LinkError, Receive};
 use crate::target::state::{Reason, State};
@@ -20,6 +21,7 @@ pub struct Receiver<'a, R> {
     board: &'a Board<'a>,
     link: R,
     watch: Watch,
+    trips: Trips,
     first_drops: u64,
 }
 
@@ -30,7 +32,7 @@ impl<'a, R: Receive> Receiver<'a, R> {
     /// When the link does not say what it drops.
     pub fn new(board: &'a Board<'a>, mut link: R, now: Tick) -> Result<Self, LinkError> {
         let first_drops = link.dropped()?;
-        Ok(Receiver { board, link, watch: Watch::new(now, first_drops), first_drops })
+        Ok(Receiver { board, link, watch: Watch::new(now, first_drops), trips: Trips::new(), first_drops })
     }
 
     /// Handles what is there, waiting for at most `timeout`, and looks after its own eyesight.
@@ -38,13 +40,14 @@ impl<'a, R: Receive> Receiver<'a, R> {
     /// # Errors
     /// When the link is broken.
     pub fn step(&mut self, clock: &dyn Clock, timeout: Duration) -> Result<(), LinkError> {
-        let board = self.board;
+        let (board, trips) = (self.board, &mut self.trips);
         let emptied = clock.now();
-        self.link.receive(timeout, &mut |arrival| handle(board, &arrival))?;
+        self.link.receive(timeout, &mut |arrival| handle(board, trips, &arrival))?;
         let now = clock.now();
         if self.watch.is_due(now) {
             let drops = self.link.dropped()?;
             board.dropped.set(drops - self.first_drops);
+            board.set_patience(self.trips.patience());
             self.watch.look(&board.seeing, emptied, now, drops);
         }
         Ok(())
@@ -53,7 +56,7 @@ impl<'a, R: Receive> Receiver<'a, R> {
 
 /// One reply, from the cookie to the table.
 #[inline]
-fn handle(board: &Board<'_>, arrival: &Arrival) {
+fn handle(board: &Board<'_>, trips: &mut Trips, arrival: &Arrival) {
     let reply = &arrival.reply;
     let Some((position, try_number)) = authenticate(board, reply) else {
         board.foreign.add(1);
@@ -77,10 +80,7 @@ fn handle(board: &Board<'_>, arrival: &Arrival) {
         .then(|| board.times.elapsed(position, arrival.at))
         .filter(|rtt| *rtt < Duration::from_secs(60));
     if let Some(rtt) = rtt {
-        let nanos = rtt.as_nanos() as u64;
-        if nanos > board.longest_trip.get() {
-            board.longest_trip.set(nanos);
-        }
+        trips.note(rtt);
     }
     if board.plan.wanted.has(state) || recorded == Recorded::Changed {
         let rtt_us = rtt.map(|rtt| rtt.as_micros() as u32);

@@ -148,10 +148,16 @@ impl Table {
         Cell(before).sent() + 1
     }
 
-    /// Sender: the probe that was marked last did not leave after all.
+    /// Sender: the probe that was marked last did not leave after all. It may have been made void in between, so there
+    /// may be no try left that counts.
     pub fn unmark_probed(&self, position: u64) {
-        let before = self.cell(position).fetch_sub(SENT_ONE + COUNT_ONE, Ordering::Relaxed);
-        debug_assert!(Cell(before).sent() > 0 && Cell(before).counted() > 0, "nothing to take back");
+        let take_back = |bits| {
+            let cell = Cell(bits);
+            let counted = if cell.counted() > 0 { COUNT_ONE } else { 0 };
+            (cell.sent() > 0).then(|| bits - SENT_ONE - counted)
+        };
+        let before = self.cell(position).fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_back);
+        debug_assert!(before.is_ok(), "nothing to take back");
     }
 
     /// Sender: we may not have heard the answer to the last probe, or to any so far, so they do not count. Says whether
@@ -235,6 +241,15 @@ mod tests {
         assert_eq!(table.mark_probed(0), 3);
         table.unmark_probed(0);
         assert_eq!((table.get(0).sent(), table.get(0).counted()), (2, 1));
+    }
+
+    #[test]
+    fn takes_back_what_was_void_before_it_left() {
+        let table = table();
+        table.mark_probed(0);
+        assert!(table.void(0, Void::Last));
+        table.unmark_probed(0);
+        assert_eq!(table.get(0), Cell::default());
     }
 
     #[test]

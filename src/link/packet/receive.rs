@@ -1,6 +1,5 @@
 //! The receiving half: a receive ring of version 3, which hands over whole blocks of packets.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::Socket;
@@ -118,7 +117,7 @@ impl Receive for PacketReceive {
     fn receive(&mut self, timeout: Duration, each: &mut dyn FnMut(Arrival)) -> Result<(), LinkError> {
         // The wall clock may be set at any moment, so its distance from ours is measured for every batch.
         if !self.take_block(self.clock.wall_offset(), each) {
-            sys::wait_readable(self.socket.as_fd(), timeout).map_err(self.failed("wait for replies"))?;
+            sys::wait_readable(&self.socket, timeout).map_err(self.failed("wait for replies"))?;
         }
         let wall_offset = self.clock.wall_offset();
         // At most one turn of the ring, so that a flood cannot keep the receiver from looking after itself.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -123,15 +123,18 @@ pub(super) fn flush(socket: &Socket) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Waits until there is something to read, for at most `timeout`. A signal ends the wait early, which is no error.
-pub(super) fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+/// Waits until there is something to read, for at most `timeout`. A signal ends the wait early, which is no error; a
+/// network that went down is one.
+pub(super) fn wait_readable(socket: &Socket, timeout: Duration) -> io::Result<()> {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: `poll` is one valid pollfd, and the count says one.
     let result = unsafe { libc::poll(&raw mut poll, 1, timeout_ms) };
     match check(result.min(0)) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        result => result,
+        Err(error) => Err(error),
+        Ok(()) if poll.revents & libc::POLLERR != 0 => socket.take_error()?.map_or(Ok(()), Err),
+        Ok(()) => Ok(()),
     }
 }
 
