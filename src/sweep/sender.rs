@@ -8,8 +8,8 @@
 //! Several senders may share a sweep where one core is not enough: each has a stretch of the table to itself, and its
 //! share of the rate and of each host's cap.
 //!
-//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run it
-//! in virtual time.
+//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run
+//! it in virtual time.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
