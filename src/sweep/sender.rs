@@ -228,13 +228,15 @@ impl<'a, T: Transmit> Sender<'a, T> {
     }
 
     /// Waits for the last answers, until all of the waiting has provably been seen.
-    fn linger(&self, now: Tick) -> Step {
+    fn linger(&mut self, now: Tick) -> Step {
         let until = self.last_sent + self.board.patience();
-        if self.board.seeing.settled_until() >= until {
-            Step::Finished
-        } else {
-            Step::Wait(now + LINGER_REST)
+        if self.board.seeing.settled_until() < until {
+            return Step::Wait(now + LINGER_REST);
         }
+        // The slices once more, and only now: one may have come in, together with the moment that was just read, since
+        // this step began.
+        self.void_blind_slices(now);
+        if self.lap_worked { Step::Again } else { Step::Finished }
     }
 
     /// Makes void what was in flight while the receiver was blind.
