@@ -1,4 +1,5 @@
-//! The configuration file as a user meets it: the documented example loads clean, and every mistake is told where it is.
+//! The configuration file as a user meets it: the documented example loads clean, and every mistake is told where it
+//! is.
 
 use std::fs;
 use std::path::{Path, PathBuf};

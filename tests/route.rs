@@ -1,9 +1,9 @@
-//! Routes and neighbours on a real kernel. Every case runs this program anew in network and mount namespaces of its own,
-//! lays a small network there out of veth pairs, and asks about it. The machine's own interfaces are not in there, so no
-//! packet can leave by them.
+//! Routes and neighbours on a real kernel. Every case runs this program anew in network and mount namespaces of its
+//! own, lays a small network there out of veth pairs, and asks about it. The machine's own interfaces are not in there,
+//! so no packet can leave by them.
 //!
-//! Root runs it as it is; anybody else in a user namespace, where the system allows that. Where it cannot run, each case
-//! is shown as ignored, with the reason.
+//! Root runs it as it is; anybody else in a user namespace, where the system allows that. Where it cannot run, each
+//! case is shown as ignored, with the reason.
 
 use std::env;
 use std::net::IpAddr;

@@ -144,7 +144,8 @@ fn conntrack() -> Option<Fact> {
     Some(if count * 2 < max {
         good("conntrack", says)
     } else {
-        let remedy = "a full table drops answers; raise net.netfilter.nf_conntrack_max, or add a notrack rule for the probes";
+        let remedy = "a full table drops answers; raise net.netfilter.nf_conntrack_max, or add a notrack \
+                      rule for the probes";
         note("conntrack", says, remedy)
     })
 }

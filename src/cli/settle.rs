@@ -1,5 +1,5 @@
-//! What a run is allowed to probe, settled before anything else happens: the declared scope or an authorisation, what is
-//! left out, and the way to what remains.
+//! What a run is allowed to probe, settled before anything else happens: the declared scope or an authorisation, what
+//! is left out, and the way to what remains.
 
 use std::net::IpAddr;
 

@@ -30,7 +30,7 @@ use crate::sink::text::{self, Summary};
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Observation, Report, Verdict};
 use crate::sweep::run::{Observer, Progress, run as run_sweep};
-use crate::sync::AtomicBool;
+use crate::sync::SignalFlag;
 use crate::target::Target;
 use crate::target::order::Order;
 use crate::target::state::State;
@@ -209,8 +209,8 @@ fn host_rate(settings: &Settings, settled: &Settled) -> Option<NonZeroU32> {
     }
 }
 
-/// One sender is enough for slow sweeps; fast ones are bound by the kernel's path for each packet, which every core has.
-/// Never more senders than packets a second, whichever limit that is.
+/// One sender is enough for slow sweeps; fast ones are bound by the kernel's path for each packet, which every core
+/// has. Never more senders than packets a second, whichever limit that is.
 fn senders(args: &Args, settings: &Settings) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let rate = rate(settings).map_or(u32::MAX, NonZeroU32::get);
@@ -229,8 +229,8 @@ fn shows_progress(args: &Args) -> bool {
 }
 
 /// The flag that Ctrl-C and SIGTERM raise. A second Ctrl-C ends the program at once.
-fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
+fn interrupts() -> Result<Arc<SignalFlag>, Failure> {
+    let flag = Arc::new(SignalFlag::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;
         signal_hook::flag::register(signal, Arc::clone(&flag))?;

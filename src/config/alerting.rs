@@ -1,7 +1,7 @@
 //! The tables of what must be open and of where findings go: `[[expect]]`, `[[sink]]` and `[route]`.
 //!
-//! Only their shape is checked here. What a sink's own keys mean is for the sink to say, and whether a route's sinks exist
-//! for whoever builds them.
+//! Only their shape is checked here. What a sink's own keys mean is for the sink to say, and whether a route's sinks
+//! exist for whoever builds them.
 
 use super::allow::{HOSTS, PORTS, read_hosts};
 use super::document::Section;

@@ -1,8 +1,9 @@
 //! A reader of TOML that keeps the place of everything and goes on after a mistake.
 //!
-//! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Syntax is
-//! split in two: a mistake that is exactly one value (`ports = redis`) spoils that value alone, and reading goes on;
-//! any other may have torn the structure, and what follows from it would be noise, so only the syntax up to there is told.
+//! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Syntax
+//! is split in two: a mistake that is exactly one value (`ports = redis`) spoils that value alone, and reading goes on;
+//! any other may have torn the structure, and what follows from it would be noise, so only the syntax up to there is
+//! told.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! The configuration: one TOML file and the command line, overlaid in one struct.
 //!
-//! [`mod@file`] reads a file through [`document`], which keeps the place of every key and value, so that *all* mistakes of a
-//! file are told in one go, each with its line, its column and its cure. [`settings`] is the one struct of options that
-//! both the file and the command line fill in.
+//! [`mod@file`] reads a file through [`document`], which keeps the place of every key and value, so that *all* mistakes
+//! of a file are told in one go, each with its line, its column and its cure. [`settings`] is the one struct of options
+//! that both the file and the command line fill in.
 
 mod alerting;
 mod allow;

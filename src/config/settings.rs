@@ -17,8 +17,8 @@ use crate::target::scope::{Scope, ScopeError, Shard, merge, subtract};
 pub struct Settings {
     /// Networks, ranges or addresses to sweep
     ///
-    /// Such as 198.18.0.0/24, 198.18.0.10-198.18.0.20 or 198.18.0.7. If the configuration declares a scope, they must lie
-    /// inside it; without any, the whole declared scope is swept.
+    /// Such as 198.18.0.0/24, 198.18.0.10-198.18.0.20 or 198.18.0.7. If the configuration declares a scope, they must
+    /// lie inside it; without any, the whole declared scope is swept.
     #[arg(value_name = "TARGET", value_delimiter = ',')]
     pub networks: Vec<AddressRange>,
 
@@ -34,8 +34,8 @@ pub struct Settings {
 
     /// Ports to probe: risky, exposed, all, numbers, ranges or service names
     ///
-    /// Joined by commas, such as risky,8000-8100,redis. `risky` are the six worst (22, 3306, 5432, 6379, 9200, 27017) and
-    /// the default, `exposed` is the whole catalogue (see `portreeve ports`), `all` is 1-65535.
+    /// Joined by commas, such as risky,8000-8100,redis. `risky` are the six worst (22, 3306, 5432, 6379, 9200, 27017)
+    /// and the default, `exposed` is the whole catalogue (see `portreeve ports`), `all` is 1-65535.
     #[arg(long, value_name = "SPEC")]
     pub ports: Option<PortSet>,
 
@@ -85,8 +85,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// These settings, and where they say nothing, those of `lower`. Excludes add up: nothing that the file keeps out of a
-    /// sweep can be brought back from the command line. Networks are those of one side only, see [`Settings::scope`].
+    /// These settings, and where they say nothing, those of `lower`. Excludes add up: nothing that the file keeps out
+    /// of a sweep can be brought back from the command line. Networks are those of one side only, see
+    /// [`Settings::scope`].
     #[must_use]
     pub fn or(self, lower: Settings) -> Settings {
         Settings {
@@ -108,8 +109,8 @@ impl Settings {
         }
     }
 
-    /// The scope of the run: the targets, or the whole declared scope if there are none, minus the excludes, x the ports
-    /// (`risky` by default). The shard is not applied yet.
+    /// The scope of the run: the targets, or the whole declared scope if there are none, minus the excludes, x the
+    /// ports (`risky` by default). The shard is not applied yet.
     ///
     /// # Errors
     /// When a target lies outside the declared scope, or nothing that may be probed is left.

@@ -43,8 +43,9 @@ impl NeighbourEntry {
     }
 }
 
-/// The hardware address that packets for `target` are sent to by this hop. If the kernel does not know it, we ask, three
-/// times within `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or 0.9 s.
+/// The hardware address that packets for `target` are sent to by this hop. If the kernel does not know it, we ask,
+/// three times within `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or 0.9
+/// s.
 ///
 /// # Errors
 /// When nobody answers, or when the hop is of a kind that has no neighbours with such addresses.

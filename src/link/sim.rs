@@ -1,5 +1,5 @@
-//! A simulated network in virtual time: the whole engine runs over it, thousands of times faster than the clock, and the
-//! same seed gives the same sweep to the last packet.
+//! A simulated network in virtual time: the whole engine runs over it, thousands of times faster than the clock, and
+//! the same seed gives the same sweep to the last packet.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -203,10 +203,11 @@ impl From<&Allowance> for AllowanceNote {
 ///
 /// # Encoding
 /// The hash is of a list of texts, each preceded by its length in bytes as a 64-bit big-endian number, so that no two
-/// lists encode alike. The first text is the version, `portreeve/finding/1`; the second is the kind as in events. Behind
-/// them stand, for a target: the address (IPv4 dotted, IPv6 as in RFC 5952), the transport and the port in decimal; for
-/// an allowance: its ports as printed, then its hosts as printed, sorted. Nothing else goes in: not the sweep, not the
-/// time, not the reason, so that a finding keeps its fingerprint when its allowance is reworded or renewed.
+/// lists encode alike. The first text is the version, `portreeve/finding/1`; the second is the kind as in events.
+/// Behind them stand, for a target: the address (IPv4 dotted, IPv6 as in RFC 5952), the transport and the port in
+/// decimal; for an allowance: its ports as printed, then its hosts as printed, sorted. Nothing else goes in: not the
+/// sweep, not the time, not the reason, so that a finding keeps its fingerprint when its allowance is reworded or
+/// renewed.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(String);

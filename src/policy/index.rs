@@ -1,7 +1,7 @@
 //! Which of many address ranges hold an address: an interval tree, laid out in one sorted array.
 //!
-//! The tree has no pointers: the middle of a slice is its root, the halves are its children. Each root knows the highest
-//! address of its slice, so a search leaves out every slice that ends too early or begins too late.
+//! The tree has no pointers: the middle of a slice is its root, the halves are its children. Each root knows the
+//! highest address of its slice, so a search leaves out every slice that ends too early or begins too late.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,8 @@ pub(super) struct RangeIndex {
     nodes: Vec<Node>,
 }
 
-/// One range. Invariants: nodes are sorted by `first`; `highest` is the highest `last` of the slice whose middle this is.
+/// One range. Invariants: nodes are sorted by `first`; `highest` is the highest `last` of the slice whose middle this
+/// is.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     first: u128,

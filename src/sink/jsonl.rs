@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Whole lines are gathered up to this many bytes before they are written: as much as a pipe takes in one piece, so that
-/// a reader never sees part of a line, whatever kills us.
+/// Whole lines are gathered up to this many bytes before they are written: as much as a pipe takes in one piece, so
+/// that a reader never sees part of a line, whatever kills us.
 const GATHER: usize = 4096;
 
 /// Writes events as lines.

@@ -1,7 +1,7 @@
 //! The text that people read: findings first, then a table by host, then the ledger.
 //!
-//! Colours are written as ANSI sequences; whoever opens the output strips them where nobody can see them. Nothing in here
-//! comes from the network but numbers and addresses.
+//! Colours are written as ANSI sequences; whoever opens the output strips them where nobody can see them. Nothing in
+//! here comes from the network but numbers and addresses.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

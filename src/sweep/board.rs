@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crossbeam::queue::ArrayQueue;
-
 use super::cookie::Cookie;
 use super::plan::{Plan, defaults};
 use super::seeing::Seeing;
 use super::times::SendTimes;
-use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
 use crate::target::order::Order;
 use crate::target::table::{Table, TableError};
 
@@ -32,7 +30,7 @@ pub struct Board<'a> {
     /// What the receiver tells of its eyesight.
     pub seeing: Seeing,
     /// Answers on their way to the driver.
-    pub answers: ArrayQueue<Answer>,
+    pub answers: Queue<Answer>,
     /// Counted by each sender.
     pub senders: Vec<SenderCounters>,
     /// Counted by the receiver: targets that have answered.
@@ -85,7 +83,7 @@ impl<'a> Board<'a> {
             times: SendTimes::new(len),
             cookie: Cookie::new(key, plan.source_ports),
             seeing: Seeing::new(senders),
-            answers: ArrayQueue::new(ANSWERS),
+            answers: Queue::new(ANSWERS),
             senders: (0..senders).map(|_| SenderCounters::default()).collect(),
             answered: Counter::default(),
             open: Counter::default(),

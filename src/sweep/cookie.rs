@@ -172,7 +172,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_in_its_ports(key: [u8; 16], ip: u32, port: u16, try_number: u8, first in 1_u16..60_000, count in 1_u16..5000) {
+        fn stays_in_its_ports(
+            key: [u8; 16], ip: u32, port: u16, try_number: u8, first in 1_u16..60_000, count in 1_u16..5000,
+        ) {
             let ports = SourcePorts { first, count };
             let token = Cookie::new(&key, ports).token(source(), &target(ip, port), try_number);
             prop_assert!((ports.first..=ports.last()).contains(&token.source_port));

@@ -1,9 +1,9 @@
 //! The cap for each host: no address is probed more often than this, whatever the rate of the whole.
 //!
-//! Probes to one host are booked into slots one gap apart. A probe whose slot is now leaves at once; one whose slot lies
-//! ahead waits in a heap until it comes. A probe that comes late to its slot (the sender was stalled) gives it up and
-//! books a new one, because leaving late would put it too close to the next: so two probes to one host are never closer
-//! than a gap, which is what makes the cap hold in *any* second.
+//! Probes to one host are booked into slots one gap apart. A probe whose slot is now leaves at once; one whose slot
+//! lies ahead waits in a heap until it comes. A probe that comes late to its slot (the sender was stalled) gives it up
+//! and books a new one, because leaving late would put it too close to the next: so two probes to one host are never
+//! closer than a gap, which is what makes the cap hold in *any* second.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
 //! The pacer: how many probes may leave now.
 //!
-//! A virtual-scheduling leaky bucket (the generic cell rate algorithm, ITU-T I.371): each probe moves a theoretical time
-//! of departure on by one gap, and a probe may leave while that time is at most one tolerance ahead of now. So the
+//! A virtual-scheduling leaky bucket (the generic cell rate algorithm, ITU-T I.371): each probe moves a theoretical
+//! time of departure on by one gap, and a probe may leave while that time is at most one tolerance ahead of now. So the
 //! long-run rate is exact whatever the sender's sleeps are like, and a stall is made good only as far as the tolerance.
 //!
 //! The bound that people ask for is "never more than R in any second". A window of one second holds at most

@@ -1,7 +1,7 @@
 //! The receiver: parse, validate, classify, record.
 //!
-//! The link parses. Here a reply is held against the cookie, classified, and entered into the table; the first answer of
-//! each target goes on to the driver. Nothing here allocates, locks, logs or calls the system for a packet.
+//! The link parses. Here a reply is held against the cookie, classified, and entered into the table; the first answer
+//! of each target goes on to the driver. Nothing here allocates, locks, logs or calls the system for a packet.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use super::sender::{Sender, Step};
 use crate::link::clock::{Clock, Tick};
 use crate::link::sim::SimNetwork;
 use crate::link::{LinkError, Receive, Transmit};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, SignalFlag};
 use crate::target::state::State;
 use crate::target::table::{Cell, TableError};
 
@@ -84,7 +84,8 @@ pub struct Ends {
     pub receive: Box<dyn Receive>,
 }
 
-/// Runs a sweep over a real link: a thread for each sender, one for the receiver, and this one to hand on what they find.
+/// Runs a sweep over a real link: a thread for each sender, one for the receiver, and this one to hand on what they
+/// find.
 ///
 /// Setting `interrupt` ends it early: whatever is not answered then is `unknown(interrupted)`.
 ///
@@ -94,7 +95,7 @@ pub fn run(
     plan: &Plan,
     ends: Ends,
     clock: &dyn Clock,
-    interrupt: &AtomicBool,
+    interrupt: &SignalFlag,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
     let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;

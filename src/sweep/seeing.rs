@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use crossbeam::queue::ArrayQueue;
-
 use crate::link::clock::Tick;
-use crate::sync::{AtomicU64, CachePadded, Ordering};
+use crate::sync::{AtomicU64, CachePadded, Ordering, Queue};
 
 /// How long a frame may lie in the kernel's ring before the receiver gets it: the ring's own timer, and room for a busy
 /// machine. Readings of the drop counter say nothing of frames younger than this.
@@ -31,7 +29,7 @@ pub struct BlindSlice {
 #[derive(Debug)]
 pub struct Seeing {
     /// One queue for each sender, because each has to deal with every slice.
-    slices: Vec<ArrayQueue<BlindSlice>>,
+    slices: Vec<Queue<BlindSlice>>,
     /// Everything before this tick is seen, or in `slices`.
     settled_until: CachePadded<AtomicU64>,
 }
@@ -40,7 +38,7 @@ impl Seeing {
     /// Nothing seen yet, by as many senders.
     pub fn new(senders: usize) -> Self {
         Seeing {
-            slices: (0..senders).map(|_| ArrayQueue::new(SLICES)).collect(),
+            slices: (0..senders).map(|_| Queue::new(SLICES)).collect(),
             settled_until: CachePadded::new(AtomicU64::new(0)),
         }
     }
@@ -90,7 +88,7 @@ impl Watch {
         self.looked = now;
         self.seen_to = seen_to;
         if let Some(slice) = self.pending {
-            if seeing.slices.iter().any(ArrayQueue::is_full) {
+            if seeing.slices.iter().any(Queue::is_full) {
                 // A sender is behind: the slice goes on growing, and nothing after it counts as settled.
                 return;
             }

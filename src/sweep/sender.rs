@@ -8,8 +8,8 @@
 //! Several senders may share a sweep where one core is not enough: each has a stretch of the table to itself, and its
 //! share of the rate and of each host's cap.
 //!
-//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run it
-//! in virtual time.
+//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run
+//! it in virtual time.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -255,13 +255,15 @@ impl<'a, T: Transmit> Sender<'a, T> {
     }
 
     /// Waits for the last answers, until all of the waiting has provably been seen.
-    fn linger(&self, now: Tick) -> Step {
+    fn linger(&mut self, now: Tick) -> Step {
         let until = self.last_sent + self.board.patience();
-        if self.board.seeing.settled_until() >= until {
-            Step::Finished
-        } else {
-            Step::Wait(now + LINGER_REST)
+        if self.board.seeing.settled_until() < until {
+            return Step::Wait(now + LINGER_REST);
         }
+        // The slices once more, and only now: one may have come in, together with the moment that was just read, since
+        // this step began.
+        self.void_blind_slices(now);
+        if self.lap_worked { Step::Again } else { Step::Finished }
     }
 
     /// Makes void what was in flight while the receiver was blind.

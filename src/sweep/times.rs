@@ -18,7 +18,8 @@ const MOST: u64 = 1 << 22;
 /// then some.
 const BLOCK_SPREAD: Duration = Duration::from_millis(250);
 
-/// Times of last sending, in wrapping microseconds: they repeat after 71 minutes, which is longer than any answer takes.
+/// Times of last sending, in wrapping microseconds: they repeat after 71 minutes, which is longer than any answer
+/// takes.
 #[derive(Debug)]
 pub struct SendTimes {
     micros: Box<[AtomicU32]>,

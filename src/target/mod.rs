@@ -1,9 +1,9 @@
 //! What may be probed, in which order, and what is known of it.
 //!
 //! A [`scope::Scope`] is a bijection between `0..len` and (address, port), so that no list of addresses is ever in
-//! memory. An [`order::Order`] is a seeded bijection of `0..len` onto itself; a *position* is a place in that order. The
-//! [`table::Table`] holds one atomic cell for each **position**: the sender walks it front to back, which is as kind to
-//! the cache as memory can be, and only the receiver has to jump.
+//! memory. An [`order::Order`] is a seeded bijection of `0..len` onto itself; a *position* is a place in that order.
+//! The [`table::Table`] holds one atomic cell for each **position**: the sender walks it front to back, which is as
+//! kind to the cache as memory can be, and only the receiver has to jump.
 
 pub mod address;
 pub mod order;

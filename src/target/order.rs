@@ -2,8 +2,9 @@
 //!
 //! Probes that follow each other should reach different hosts and networks, so that no host and no device in between
 //! sees a burst. A Feistel network over the smallest power of two that holds `len` gives such an order without any
-//! memory: whatever its round function does, a Feistel network can be undone, so it is a bijection of that power of two.
-//! Numbers that fall outside `0..len` are sent through again until they fall inside ("cycle walking": Black and Rogaway,
+//! memory: whatever its round function does, a Feistel network can be undone, so it is a bijection of that power of
+//! two. Numbers that fall outside `0..len` are sent through again until they fall inside ("cycle walking": Black and
+//! Rogaway,
 //! *Ciphers with Arbitrary Finite Domains*, 2002); as the power of two is less than twice `len`, that takes under two
 //! turns on average.
 //!

@@ -25,8 +25,8 @@ pub const NEVER_PROBED: &[(&str, &str)] = &[
 
 /// Everything that may be probed.
 ///
-/// Invariants: `ranges` are sorted, disjoint and not adjacent; `hosts_before[i]` is the number of hosts in `ranges[..i]`,
-/// with the total as last element; `len() = hosts * ports > 0`, and it fits 64 bits.
+/// Invariants: `ranges` are sorted, disjoint and not adjacent; `hosts_before[i]` is the number of hosts in
+/// `ranges[..i]`, with the total as last element; `len() = hosts * ports > 0`, and it fits 64 bits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope {
     ranges: Vec<AddressRange>,

@@ -1,6 +1,7 @@
 //! The Internet checksum, RFC 1071: the ones' complement of the ones' complement sum of 16-bit words.
 
-/// Adds bytes to a running sum, as 16-bit words in network order; an odd byte at the end counts as its word's high half.
+/// Adds bytes to a running sum, as 16-bit words in network order; an odd byte at the end counts as its word's high
+/// half.
 pub fn sum(bytes: &[u8]) -> u32 {
     let words = bytes.chunks_exact(2);
     let odd = words.remainder().first().map_or(0, |byte| u32::from(*byte) << 8);

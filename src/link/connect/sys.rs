@@ -1,6 +1,6 @@
-#![allow(unsafe_code)]
 //! The few system calls of the connect link that no safe library offers: two socket options, the bytes of the error
 //! queue, and the limit of open files. What the bytes mean is for `notice` to say, in safe code.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::{MaybeUninit, size_of_val};

@@ -1,7 +1,7 @@
 //! The kernel's part of receiving: a classic BPF program that lets through answers to our source ports.
 //!
-//! It saves the copying and waking for everything else on the interface. It is no authority: whatever it lets through is
-//! parsed and held against the cookie.
+//! It saves the copying and waking for everything else on the interface. It is no authority: whatever it lets through
+//! is parsed and held against the cookie.
 
 use socket2::SockFilter;
 
