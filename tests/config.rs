@@ -129,7 +129,7 @@ fn scopes_that_are_none() {
         "[scope]\nnetworks = [\"198.18.0.0/16\"]\nexclude = [\"198.18.0.0/15\"]\n",
         &[
             "c.toml:3:12: the scope is empty: the excludes take away every address of its networks; exclude less, or \
-           declare more networks",
+           name more networks",
         ],
     );
     check(
@@ -208,7 +208,7 @@ fn values_of_the_wrong_type_or_range() {
         &[
             "c.toml:2:10: an entry of `ports` must be a port from 1 to 65535, or a text such as \"redis\" or \
              \"8000-8100\", but the number 0 stands here; write ports = \"risky\"",
-            "c.toml:2:13: `rediss` is no port name; did you mean `redis`?; `portreeve ports` lists the names; sets are \
+            "c.toml:2:13: `rediss` is no port name; did you mean `redis`? `portreeve ports` lists the names; sets are \
              risky, exposed and all",
             "c.toml:2:23: an entry of `ports` must be a port from 1 to 65535, or a text such as \"redis\" or \
              \"8000-8100\", but the number 1.5 stands here; write ports = \"risky\"",
