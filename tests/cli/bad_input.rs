@@ -17,10 +17,7 @@ struct Bench {
 
 const FILES: &[(&str, &str)] = &[
     ("unclosed.toml", "[[allow]]\nhosts = [\"127.0.0.1\"]\nports = [22\n"),
-    (
-        "port.toml",
-        "[[allow]]\nhosts = [\"127.0.0.1\"]\nports = [70000]\nreason = \"x\"\nowner = \"y\"\n",
-    ),
+    ("port.toml", "[[allow]]\nhosts = [\"127.0.0.1\"]\nports = [70000]\nreason = \"x\"\nowner = \"y\"\n"),
     ("key.toml", "[[allow]]\nhosts = [\"127.0.0.1\"]\nport = [22]\nreason = \"x\"\nowner = \"y\"\n"),
     ("huge.toml", "[scope]\nnetworks = [\"2001:db8::/90\"]\n"),
     ("endless.toml", "[scope]\nnetworks = [\"2001:db8::/80\"]\n"),
@@ -40,7 +37,8 @@ impl Bench {
     /// Runs a sweep that would reach the bait if it were not refused. `BAIT` stands for its port.
     fn refused(&self, line: &[&str]) -> Answer {
         let port = self.bait.port();
-        let args: Vec<&str> = line.iter().map(|arg| if *arg == "BAIT" { port.as_str() } else { arg }).collect();
+        let args: Vec<&str> =
+            line.iter().map(|arg| if *arg == "BAIT" { port.as_str() } else { arg }).collect();
         let answer = run_in(self.directory.path(), &args);
         assert_eq!(answer.status, Some(2), "{line:?}: {answer:?}");
         assert_eq!(answer.stdout, "", "{line:?}");
@@ -189,7 +187,16 @@ fn a_full_disk_is_named() {
     let says = "error: cannot write to /dev/full: No space left on device (os error 28); make room there, or choose \
                 another --output file\n";
     let bench = Bench::new();
-    let answer = bench.refused(&["sweep", "127.0.0.1", "--ports", "BAIT", "--format", "jsonl", "--output", "/dev/full"]);
+    let answer = bench.refused(&[
+        "sweep",
+        "127.0.0.1",
+        "--ports",
+        "BAIT",
+        "--format",
+        "jsonl",
+        "--output",
+        "/dev/full",
+    ]);
     assert_eq!(answer.stderr, says);
     for format in ["text", "jsonl"] {
         let dry = ["sweep", "127.0.0.1", "--dry-run", "--format", format, "--output", "/dev/full"];

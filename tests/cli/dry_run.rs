@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use crate::{Answer, Service, portreeve, run};
 
-const SCOPE: &[&str] = &["sweep", "198.18.0.0/28", "--exclude", "198.18.0.3", "--ports", "22,80,6379", "--dry-run"];
+const SCOPE: &[&str] =
+    &["sweep", "198.18.0.0/28", "--exclude", "198.18.0.3", "--ports", "22,80,6379", "--dry-run"];
 
 fn targets(more: &[&str]) -> Vec<String> {
     let answer = run(&[SCOPE, more].concat());

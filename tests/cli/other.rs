@@ -6,7 +6,9 @@ use crate::{run, run_in};
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for line in [&["--help"][..], &["-h"], &["help"], &["sweep", "-h"], &["config", "--help"], &["doctor", "--help"]] {
+    for line in
+        [&["--help"][..], &["-h"], &["help"], &["sweep", "-h"], &["config", "--help"], &["doctor", "--help"]]
+    {
         let answer = run(line);
         assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{line:?}");
         assert!(answer.stdout.contains("Usage: portreeve"), "{line:?}: {}", answer.stdout);
@@ -70,7 +72,10 @@ fn completions_and_the_manual_know_every_command() {
     for command in ["SWEEP", "CONFIG", "CONFIG CHECK", "DOCTOR", "PORTS", "COMPLETIONS", "MAN", "SCHEMA"] {
         let heading = format!("\n.SH \"PORTREEVE {command}\"\n");
         let bare = format!("\n.SH PORTREEVE {command}\n");
-        assert!(manual.stdout.contains(&heading) || manual.stdout.contains(&bare), "the manual has no {command}");
+        assert!(
+            manual.stdout.contains(&heading) || manual.stdout.contains(&bare),
+            "the manual has no {command}"
+        );
     }
 }
 

@@ -33,7 +33,11 @@ fn an_open_port_is_an_exposure() {
     let at = service.at;
     assert!(answer.stdout.starts_with("1 exposures\n"), "findings come first: {}", answer.stdout);
     assert!(answer.stdout.contains(&format!(" {at}/tcp is open, not allowed: ")), "{}", answer.stdout);
-    assert!(answer.stdout.contains("1 open + 0 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 1 targets"));
+    assert!(
+        answer
+            .stdout
+            .contains("1 open + 0 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 1 targets")
+    );
     assert!(answer.stdout.ends_with("complete: 1 exposed\n"), "{}", answer.stdout);
     assert!(answer.stderr.contains("connect engine"), "{}", answer.stderr);
 }
@@ -71,8 +75,22 @@ fn events_of_a_sweep_match_the_schema_that_the_program_prints() {
     let used = allowlist(&service, "expires = 2020-01-31");
     let ports = format!("{},{}", service.at.port(), idle.port());
     let answer = run(&[
-        "sweep", "127.77.2.4-127.77.2.6", "--ports", &ports, "--allowlist", used.path().to_str().expect("a name"),
-        "--format", "jsonl", "--states", "all", "--authorization", "TICKET-1", "--seed", "7", "--shard", "1/1",
+        "sweep",
+        "127.77.2.4-127.77.2.6",
+        "--ports",
+        &ports,
+        "--allowlist",
+        used.path().to_str().expect("a name"),
+        "--format",
+        "jsonl",
+        "--states",
+        "all",
+        "--authorization",
+        "TICKET-1",
+        "--seed",
+        "7",
+        "--shard",
+        "1/1",
     ]);
     assert_eq!(answer.status, Some(1), "{answer:?}");
     let printed = run(&["schema"]);
@@ -84,7 +102,10 @@ fn events_of_a_sweep_match_the_schema_that_the_program_prints() {
         assert_eq!(event["authorization"], "TICKET-1");
     }
     let count = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
-    assert_eq!((count("sweep.started"), count("port"), count("finding"), count("sweep.completed")), (1, 6, 1, 1));
+    assert_eq!(
+        (count("sweep.started"), count("port"), count("finding"), count("sweep.completed")),
+        (1, 6, 1, 1)
+    );
     assert_eq!(events[0]["seed"], "7");
 }
 
@@ -94,7 +115,16 @@ fn shards_sweep_a_partition() {
     for shard in ["1/3", "2/3", "3/3"] {
         // The last address is a broadcast address that is left out; that must not move the borders of the others.
         let answer = run(&[
-            "sweep", "127.255.255.240/28", "--ports", "9", "--format", "jsonl", "--states", "all", "--shard", shard,
+            "sweep",
+            "127.255.255.240/28",
+            "--ports",
+            "9",
+            "--format",
+            "jsonl",
+            "--states",
+            "all",
+            "--shard",
+            shard,
         ]);
         assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
         let ports = answer.events().into_iter().filter(|event| event["event"] == "port");

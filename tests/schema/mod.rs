@@ -66,7 +66,8 @@ impl Schema {
             "additionalProperties" => {
                 assert_eq!(wanted, false);
                 let known = schema["properties"].as_object().expect("properties");
-                let unknown = value.as_object().and_then(|o| o.keys().find(|name| !known.contains_key(*name)));
+                let unknown =
+                    value.as_object().and_then(|o| o.keys().find(|name| !known.contains_key(*name)));
                 unknown.map_or(Ok(()), |name| Err(format!("{place}: `{name}` is not in the schema")))
             }
             other => panic!("this test does not know the keyword {other}"),
@@ -79,8 +80,12 @@ impl Schema {
     }
 
     fn one_of(&self, schemas: &Value, value: &Value, place: &str) -> Result<(), String> {
-        let results: Vec<_> =
-            schemas.as_array().expect("a list").iter().map(|schema| self.fits(schema, value, place)).collect();
+        let results: Vec<_> = schemas
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|schema| self.fits(schema, value, place))
+            .collect();
         match results.iter().filter(|result| result.is_ok()).count() {
             1 => Ok(()),
             fitting => Err(format!("{place}: {fitting} schemas fit: {results:?}")),
