@@ -171,7 +171,7 @@ fn more_targets_than_memory() {
     let bench = Bench::new();
     let answer = bench.refused(&["sweep", "--config", "huge.toml", "--ports", "all"]);
     let (need, rest) = answer.stderr.split_once(" MiB of memory and ").expect("what is needed");
-    assert_eq!(need, "error: 18014123631575040 targets need 34359214145 MiB");
+    assert_eq!(need, "error: 18014123631575040 targets need 34359214144");
     let (available, fix) = rest.split_once(" MiB are available; ").expect("what there is");
     assert!(available.parse::<u64>().is_ok(), "{available}");
     assert_eq!(fix, "sweep fewer at a time, such as by --shard\n");
