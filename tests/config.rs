@@ -99,8 +99,8 @@ fn networks_that_are_none() {
              [\"198.18.0.0/24\"]",
             "c.toml:2:33: `ä` is no address, network or range; write 198.18.0.7, 198.18.0.0/16 or \
              198.18.0.10-198.18.0.20",
-            "c.toml:2:38: `198.18.0.0/33` has no prefix length from 0 to 32 behind the slash; write networks = \
-             [\"198.18.0.0/24\"]",
+            "c.toml:2:38: `198.18.0.0/33` has no prefix length from 0 to 32 behind the slash; write a network \
+             such as 198.18.0.0/16 or 2001:db8:1::/120",
         ],
     );
     check(

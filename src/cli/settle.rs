@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn no_word_is_enough_for_more_than_a_slash_eight() {
         for wide in
-            [&["198.0.0.0/7"][..], &["10.0.0.0/8", "11.0.0.0/8"], &["10.0.0.0-11.0.0.0"], &["2001:db8::/64"]]
+            [&["198.0.0.0/7"][..], &["10.0.0.0/8", "11.0.0.0/8"], &["10.0.0.0-11.0.0.0"], &["2001:db8::/96"]]
         {
             let said = Settings { authorization: Some("TICKET-1".to_owned()), ..settings(wide) };
             let refused = judge(&said).expect_err("too wide");

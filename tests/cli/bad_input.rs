@@ -147,7 +147,7 @@ fn authorisation() {
         &["198.18.0.1", "--authorization", "  "],
         &["198.0.0.0/7", "--authorization", "TICKET-1"],
         &["10.0.0.0/8", "11.0.0.0/8", "--authorization", "TICKET-1"],
-        &["2001:db8::/64", "--authorization", "TICKET-1"],
+        &["2001:db8::/96", "--authorization", "TICKET-1"],
     ]));
 }
 

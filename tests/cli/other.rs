@@ -83,7 +83,11 @@ fn completions_and_the_manual_know_every_command() {
 fn doctor_names_the_engine_and_why() {
     let answer = run(&["doctor", "127.0.0.1"]);
     assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{}", answer.stdout);
-    let engine = answer.stdout.lines().find(|line| line.split_whitespace().nth(1) == Some("engine")).expect("the engine");
+    let engine = answer
+        .stdout
+        .lines()
+        .find(|line| line.split_whitespace().nth(1) == Some("engine"))
+        .expect("the engine");
     assert!(engine.ends_with("connect: 127.0.0.1 is this host's own address"), "{engine}");
     let answer = run(&["doctor", "127.0.0.1", "--engine", "packet"]);
     assert_eq!(answer.status, Some(2), "an engine that cannot run is a fault: {}", answer.stdout);
