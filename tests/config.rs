@@ -100,8 +100,8 @@ fn networks_that_are_none() {
              [\"198.18.0.0/24\"]",
             "c.toml:2:33: `ä` is no address, network or range; write 198.18.0.7, 198.18.0.0/16 or \
              198.18.0.10-198.18.0.20",
-            "c.toml:2:38: `198.18.0.0/33` has no prefix length from 0 to 32 behind the slash; write networks = \
-             [\"198.18.0.0/24\"]",
+            "c.toml:2:38: `198.18.0.0/33` has no prefix length from 0 to 32 behind the slash; write a network \
+             such as 198.18.0.0/16 or 2001:db8:1::/120",
         ],
     );
     check(
@@ -130,7 +130,7 @@ fn scopes_that_are_none() {
         "[scope]\nnetworks = [\"198.18.0.0/16\"]\nexclude = [\"198.18.0.0/15\"]\n",
         &[
             "c.toml:3:12: the scope is empty: the excludes take away every address of its networks; exclude less, or \
-           declare more networks",
+           name more networks",
         ],
     );
     check(
@@ -209,7 +209,7 @@ fn values_of_the_wrong_type_or_range() {
         &[
             "c.toml:2:10: an entry of `ports` must be a port from 1 to 65535, or a text such as \"redis\" or \
              \"8000-8100\", but the number 0 stands here; write ports = \"risky\"",
-            "c.toml:2:13: `rediss` is no port name; did you mean `redis`?; `portreeve ports` lists the names; sets are \
+            "c.toml:2:13: `rediss` is no port name; did you mean `redis`? `portreeve ports` lists the names; sets are \
              risky, exposed and all",
             "c.toml:2:23: an entry of `ports` must be a port from 1 to 65535, or a text such as \"redis\" or \
              \"8000-8100\", but the number 1.5 stands here; write ports = \"risky\"",

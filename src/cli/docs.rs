@@ -1,4 +1,4 @@
-//! Completions and the manual page, both made from the command line's own grammar.
+//! Completions and the manual page, both made from the command line's own grammar; and the schema of the events.
 
 use std::io::Write;
 
@@ -7,12 +7,19 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, Failure, Status, output};
+use crate::sink::event::JSON_SCHEMA;
 
 /// Prints completions.
 pub fn completions(shell: Shell) -> Result<Status, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
     output::raw(None)?.write_all(&script)?;
+    Ok(Status::Clean)
+}
+
+/// Prints the JSON Schema of the events.
+pub fn schema() -> Result<Status, Failure> {
+    output::raw(None)?.write_all(JSON_SCHEMA.as_bytes())?;
     Ok(Status::Clean)
 }
 
@@ -29,6 +36,14 @@ pub fn man() -> Result<Status, Failure> {
         part.render_synopsis_section(&mut page)?;
         part.render_description_section(&mut page)?;
         part.render_options_section(&mut page)?;
+        for nested in subcommand.get_subcommands().filter(|nested| nested.get_name() != "help") {
+            let name = format!("portreeve {} {}", subcommand.get_name(), nested.get_name());
+            writeln!(page, ".SH {}", name.to_uppercase())?;
+            let part = Man::new(nested.clone().bin_name(name));
+            part.render_synopsis_section(&mut page)?;
+            part.render_description_section(&mut page)?;
+            part.render_options_section(&mut page)?;
+        }
     }
     output::raw(None)?.write_all(&page)?;
     Ok(Status::Clean)

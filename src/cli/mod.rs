@@ -68,6 +68,8 @@ enum Command {
     },
     /// Print the manual page
     Man,
+    /// Print the JSON Schema of the events that --format jsonl writes
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Ports(args) => ports::run(&args),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man => docs::man(),
+        Command::Schema => docs::schema(),
     };
     match result {
         Ok(status) => status.into(),

@@ -16,7 +16,7 @@ use super::Failure;
 /// When the file cannot be written.
 pub fn raw(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     Ok(match path {
-        None => Box::new(io::stdout()),
+        None => Box::new(Named { name: STDOUT.to_owned(), out: io::stdout() }),
         Some(path) => Box::new(create(path)?),
     })
 }
@@ -27,8 +27,8 @@ pub fn raw(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
 /// When the file cannot be written.
 pub fn styled(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     Ok(match path {
-        None => Box::new(AutoStream::auto(io::stdout())),
-        Some(path) => Box::new(io::BufWriter::new(StripStream::new(create(path)?))),
+        None => Box::new(Named { name: STDOUT.to_owned(), out: AutoStream::auto(io::stdout()) }),
+        Some(path) => Box::new(styled_file(path)?),
     })
 }
 
@@ -53,8 +53,56 @@ pub fn complain(error: &dyn Display) {
     let _ = writeln!(aside(), "{style}error:{style:#} {error}");
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|cause| {
-        format!("cannot write to {}: {cause}; choose another --output file", path.display()).into()
-    })
+fn create(path: &Path) -> Result<Named<File>, Failure> {
+    let name = path.display().to_string();
+    match File::create(path) {
+        Ok(out) => Ok(Named { name, out }),
+        Err(cause) => Err(unwritable(&name, &cause).into()),
+    }
+}
+
+/// The colours are stripped inside of the name: the stripping stream takes files only.
+fn styled_file(path: &Path) -> Result<io::BufWriter<Named<StripStream<File>>>, Failure> {
+    let Named { name, out } = create(path)?;
+    Ok(io::BufWriter::new(Named { name, out: StripStream::new(out) }))
+}
+
+fn unwritable(name: &str, cause: &io::Error) -> String {
+    let remedy = match cause.kind() {
+        io::ErrorKind::StorageFull => "make room there, or choose another --output file",
+        io::ErrorKind::BrokenPipe => "whatever read it ended too early",
+        _ => "choose another --output file",
+    };
+    format!("cannot write to {name}: {cause}; {remedy}")
+}
+
+/// What standard output is called in messages.
+const STDOUT: &str = "standard output";
+
+/// An output whose errors say which one it is: "no space left" alone helps nobody.
+struct Named<W> {
+    name: String,
+    out: W,
+}
+
+impl<W> Named<W> {
+    fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|cause| match cause.kind() {
+            // Whoever writes tries again by itself, and must recognise this one.
+            io::ErrorKind::Interrupted => cause,
+            kind => io::Error::new(kind, unwritable(&self.name, &cause)),
+        })
+    }
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.told(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.told(result)
+    }
 }

@@ -1,10 +1,10 @@
 //! What a run is allowed to probe, settled before anything else happens: the declared scope or an authorisation, what
 //! is left out, and the way to what remains.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::settings::Settings;
-use crate::link::interface::{is_own, own_addresses};
+use crate::link::interface::own_addresses;
 use crate::link::route::{GapReason, RoutePlan, default_gateways};
 use crate::sink::event::LeftOut;
 use crate::target::address::AddressRange;
@@ -29,32 +29,37 @@ pub struct Settled {
 /// The scope of the settings, if this run may probe it. Sends nothing.
 pub fn settle(settings: &Settings) -> Result<Settled, Failure> {
     let whole = settings.scope()?;
-    refuse_unauthorised(settings, &whole)?;
-    let survey = RoutePlan::survey(&ends(&whole), settings.interface.as_deref())?;
-    let left_out = left_out(settings, &whole, &survey)?;
+    let own: Vec<IpAddr> = own_addresses()?.iter().map(|own| own.ip).collect();
+    refuse_unauthorised(settings, &whole, &own)?;
+    // Split before anything is left out: what is left out depends on the host, and the shards of several hosts must be
+    // parts of the same whole.
+    let part = match settings.shard {
+        Some(shard) => whole.shard(shard.number, shard.of)?,
+        None => whole,
+    };
+    refuse_more_than_memory(&part, vitals::available_memory())?;
+    let survey = RoutePlan::survey(&ends(&part), settings.interface.as_deref())?;
+    let left_out = left_out(settings, &part, &survey)?;
     let without: Vec<AddressRange> = left_out.iter().map(|left| AddressRange::single(left.ip)).collect();
-    let ranges = subtract(whole.ranges(), &merge(&without));
-    let mut scope = if ranges.is_empty() {
+    let ranges = subtract(part.ranges(), &merge(&without));
+    let scope = if ranges.is_empty() {
         return Err(nothing_left(&left_out));
     } else {
-        Scope::new(&ranges, &[], whole.ports().clone())?
+        Scope::new(&ranges, &[], part.ports().clone())?
     };
-    if let Some(shard) = settings.shard {
-        scope = scope.shard(shard.number, shard.of)?;
-    }
     // Strict this time: an address without a way is an error that the user should mend, not a result.
     let routes = RoutePlan::resolve(&ends(&scope), settings.interface.as_deref())?;
     Ok(Settled { scope, left_out, routes })
 }
 
-/// Refuses a table that would not fit into memory, before it is made.
-pub fn refuse_more_than_memory(scope: &Scope) -> Result<(), Failure> {
+/// Refuses a table that would not fit into the bytes that are available, before it is made.
+fn refuse_more_than_memory(scope: &Scope, available: Option<u64>) -> Result<(), Failure> {
     let needed = scope.len().saturating_mul(2).saturating_add(64 << 20);
-    match vitals::available_memory() {
+    match available {
         Some(available) if needed > available => Err(format!(
             "{} targets need {} MiB of memory and {} MiB are available; sweep fewer at a time, such as by --shard",
             scope.len(),
-            needed >> 20,
+            needed.div_ceil(1 << 20),
             available >> 20
         )
         .into()),
@@ -67,32 +72,33 @@ fn ends(scope: &Scope) -> Vec<(IpAddr, IpAddr)> {
 }
 
 /// Beyond this host's own addresses, somebody must have said that the networks are theirs to probe.
-fn refuse_unauthorised(settings: &Settings, scope: &Scope) -> Result<(), Failure> {
+fn refuse_unauthorised(settings: &Settings, scope: &Scope, own: &[IpAddr]) -> Result<(), Failure> {
     if !settings.declared.is_empty() {
         return Ok(());
     }
-    if let Some(wide) = settings.networks.iter().find(|range| range.len().is_none_or(|len| len > MOST_AD_HOC))
-    {
+    // Merged, so that two halves of a network are as wide as the whole.
+    let networks = merge(&settings.networks);
+    if let Some(wide) = networks.iter().find(|range| range.len().is_none_or(|len| len > MOST_AD_HOC)) {
         return Err(format!(
-            "{wide} is wider than a /8, which is too much for an ad-hoc run; declare it as [scope] networks in a file \
-             and sweep with --config FILE"
+            "{wide} has more than {MOST_AD_HOC} addresses (an IPv4 /8), which is too much for an ad-hoc run; declare it \
+             as [scope] networks in a file and sweep with --config FILE"
         )
         .into());
     }
     if settings.authorization.is_some() {
         return Ok(());
     }
-    let own = own_addresses()?;
-    let ours: Vec<AddressRange> = own.iter().map(|own| AddressRange::single(own.ip)).collect();
-    let loopback = AddressRange::new([127, 0, 0, 0].into(), [127, 255, 255, 255].into())?;
-    let foreign = subtract(scope.ranges(), &merge(&[ours, vec![loopback]].concat()));
-    match foreign.first() {
-        Some(range) if !is_own(range.first(), &own) => Err(format!(
+    let mut ours: Vec<AddressRange> = own.iter().map(|ip| AddressRange::single(*ip)).collect();
+    // Loopback is ours whether or not the interface has each of these addresses.
+    ours.push(AddressRange::new([127, 0, 0, 0].into(), [127, 255, 255, 255].into())?);
+    ours.push(AddressRange::single(Ipv6Addr::LOCALHOST.into()));
+    match subtract(scope.ranges(), &merge(&ours)).first() {
+        Some(range) => Err(format!(
             "{range} is beyond this host, and nothing says that you may probe it; add --authorization \"TICKET OR OWNER\" \
              (kept in every record of the run), or declare it as [scope] networks in a file and use --config FILE"
         )
         .into()),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -121,5 +127,89 @@ fn left_out(settings: &Settings, scope: &Scope, survey: &RoutePlan) -> Result<Ve
 
 fn nothing_left(left_out: &[LeftOut]) -> Failure {
     let first = left_out.first().map_or_else(String::new, |left| format!(": {} is {}", left.ip, left.why));
-    format!("the scope is empty{first}").into()
+    let remedy = if first.contains("; ") { "" } else { "; name other addresses" };
+    format!("the scope is empty{first}{remedy}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(networks: &[&str]) -> Settings {
+        let networks = networks.iter().map(|text| text.parse().expect(text)).collect();
+        Settings { networks, ..Settings::default() }
+    }
+
+    /// What the rule says on a host that has only this address.
+    fn judge(settings: &Settings) -> Result<(), String> {
+        let own = [IpAddr::from([198, 18, 7, 7])];
+        let scope = settings.scope().expect("a scope");
+        refuse_unauthorised(settings, &scope, &own).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_host_may_sweep_itself_unasked() {
+        for own in ["127.0.0.0/8", "::1", "198.18.7.7"] {
+            assert_eq!(judge(&settings(&[own])), Ok(()), "{own}");
+        }
+        assert_eq!(judge(&settings(&["127.0.0.1", "::1", "198.18.7.7"])), Ok(()));
+    }
+
+    #[test]
+    fn everything_else_needs_a_word() {
+        for (networks, foreign) in [
+            (&["198.18.7.8"][..], "198.18.7.8"),
+            (&["198.18.7.6-198.18.7.8"], "198.18.7.6"),
+            (&["127.0.0.1", "198.18.7.7", "198.18.7.9"], "198.18.7.9"),
+            // The lowest address is this host's own; that says nothing of the others.
+            (&["::1", "198.18.0.1"], "198.18.0.1"),
+            (&["::1-::2"], "::2"),
+            (&["2001:db8::1"], "2001:db8::1"),
+        ] {
+            let refused = judge(&settings(networks)).expect_err(foreign);
+            assert!(refused.starts_with(&format!("{foreign} is beyond this host")), "{refused}");
+            let said = Settings { authorization: Some("TICKET-1".to_owned()), ..settings(networks) };
+            assert_eq!(judge(&said), Ok(()), "{foreign}");
+            let declared = settings(networks).networks;
+            assert_eq!(judge(&Settings { declared, ..settings(networks) }), Ok(()), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn no_word_is_enough_for_more_than_a_slash_eight() {
+        for wide in
+            [&["198.0.0.0/7"][..], &["10.0.0.0/8", "11.0.0.0/8"], &["10.0.0.0-11.0.0.0"], &["2001:db8::/96"]]
+        {
+            let said = Settings { authorization: Some("TICKET-1".to_owned()), ..settings(wide) };
+            let refused = judge(&said).expect_err("too wide");
+            assert!(refused.contains("has more than 16777216 addresses (an IPv4 /8)"), "{refused}");
+            let declared = said.networks.clone();
+            assert_eq!(judge(&Settings { declared, ..said }), Ok(()));
+        }
+        let just = Settings { authorization: Some("TICKET-1".to_owned()), ..settings(&["10.0.0.0/8"]) };
+        assert_eq!(judge(&just), Ok(()));
+    }
+
+    #[test]
+    fn two_bytes_a_target_must_fit() {
+        let scope = settings(&["198.18.0.0/16"]).scope().expect("a scope");
+        let needed = scope.len() * 2 + (64 << 20);
+        assert!(refuse_more_than_memory(&scope, Some(needed)).is_ok());
+        assert!(refuse_more_than_memory(&scope, None).is_ok());
+        let refused = refuse_more_than_memory(&scope, Some(needed - 1)).expect_err("too little").to_string();
+        assert_eq!(
+            refused,
+            "393216 targets need 65 MiB of memory and 64 MiB are available; sweep fewer at a time, such as by --shard"
+        );
+    }
+
+    #[test]
+    fn an_emptied_scope_says_what_to_do() {
+        let left = |why| LeftOut { ip: [198, 18, 0, 1].into(), why };
+        assert_eq!(
+            nothing_left(&[left("odd")]).to_string(),
+            "the scope is empty: 198.18.0.1 is odd; name other addresses"
+        );
+        assert_eq!(nothing_left(&[left("a; b")]).to_string(), "the scope is empty: 198.18.0.1 is a; b");
+    }
 }

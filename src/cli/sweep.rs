@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use super::engine::{self, Wanted};
 use super::progress::ProgressLine;
-use super::settle::{Settled, refuse_more_than_memory, settle};
+use super::settle::{Settled, settle};
 use super::{Failure, Status, output, overlay};
 use crate::config::file::{Config, load_allowlist};
 use crate::config::options::{EngineChoice, Rate};
@@ -48,7 +48,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
-    /// Which states to list: open, all, or names joined by commas
+    /// Which states to list: open, closed, filtered, unreachable, conflict, unknown, joined by commas; or all
+    ///
+    /// Conflicts are listed always. Whatever is listed, every target is counted.
     #[arg(long, value_name = "STATES", default_value = "open")]
     states: States,
 
@@ -115,7 +117,6 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         return dry_run(args, &settings);
     }
     let settled = settle(&settings)?;
-    refuse_more_than_memory(&settled.scope)?;
     let mut sink = Sink::open(args)?;
     let clock = Monotonic::new();
     let wanted = Wanted {
@@ -175,20 +176,20 @@ fn dry_run(args: &Args, settings: &Settings) -> Result<Status, Failure> {
     }
     let seed = settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64);
     let order = Order::new(scope.len(), seed);
-    let mut lines = JsonLines::new(output::raw(args.output.as_deref())?);
-    let mut text = io::BufWriter::new(output::raw(None)?);
-    if args.format == Format::Text && args.output.is_some() {
-        text = io::BufWriter::new(output::raw(args.output.as_deref())?);
-    }
-    for position in 0..order.len() {
-        let target: Target = scope.target(order.index_at(position));
-        match args.format {
-            Format::Text => writeln!(text, "{target}")?,
-            Format::Jsonl => lines.write(&target)?,
+    let out = output::raw(args.output.as_deref())?;
+    let mut targets = (0..order.len()).map(|position| scope.target(order.index_at(position)));
+    match args.format {
+        Format::Text => {
+            let mut text = io::BufWriter::new(out);
+            targets.try_for_each(|target| writeln!(text, "{target}"))?;
+            text.flush()?;
+        }
+        Format::Jsonl => {
+            let mut lines = JsonLines::new(out);
+            targets.try_for_each(|target| lines.write(&target))?;
+            lines.flush()?;
         }
     }
-    lines.flush()?;
-    text.flush()?;
     Ok(Status::Clean)
 }
 

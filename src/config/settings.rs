@@ -64,7 +64,9 @@ pub struct Settings {
     pub interface: Option<String>,
 
     /// Repeat the order of an earlier run
-    #[arg(long, value_name = "N")]
+    ///
+    /// The number that is its `seed` in its `sweep.started` event.
+    #[arg(long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u64>,
 
     /// Sweep only part I of N, split by address
@@ -129,7 +131,8 @@ impl Settings {
 pub enum SettingsError {
     /// A target lies outside the declared scope.
     #[error(
-        "{target} is not in the declared scope: {outside} is not; name targets inside the networks of [scope], or add it there"
+        "{target} is not in the declared scope{}; name targets inside the networks of [scope], or add it there",
+        in_part(target, outside)
     )]
     Undeclared {
         /// The target, as it was named.
@@ -142,6 +145,11 @@ pub enum SettingsError {
     Scope(#[from] ScopeError),
 }
 
+/// Which part it is, where it is not the whole.
+fn in_part(target: &AddressRange, outside: &AddressRange) -> String {
+    if target == outside { String::new() } else { format!(": {outside} is not") }
+}
+
 fn refuse_undeclared(networks: &[AddressRange], declared: &[AddressRange]) -> Result<(), SettingsError> {
     let declared = merge(declared);
     for target in networks {
@@ -150,6 +158,10 @@ fn refuse_undeclared(networks: &[AddressRange], declared: &[AddressRange]) -> Re
         }
     }
     Ok(())
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no seed; write a whole number from 0 to {}", u64::MAX))
 }
 
 fn parse_host_rate(text: &str) -> Result<u32, super::options::RateError> {

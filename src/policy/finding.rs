@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -39,11 +39,21 @@ pub struct Finding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowance: Option<AllowanceNote>,
     /// When it was first seen.
+    #[serde(serialize_with = "milliseconds")]
     pub first_seen: Timestamp,
     /// When it was last seen.
+    #[serde(serialize_with = "milliseconds")]
     pub last_seen: Timestamp,
     /// One plain sentence: what is found, and why it matters.
     pub message: String,
+}
+
+/// Writes a time as every event has it: RFC 3339, UTC, with exactly three decimals.
+///
+/// # Errors
+/// When the serializer fails.
+pub fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 impl Finding {

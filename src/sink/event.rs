@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use ulid::Ulid;
 
-use crate::policy::finding::Finding;
+use crate::policy::finding::{Finding, milliseconds};
 use crate::sweep::ledger::Ledger;
 use crate::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
 use crate::target::Transport;
@@ -27,6 +27,9 @@ use crate::target::state::State;
 
 /// The version of the events.
 pub const SCHEMA: &str = "portreeve/1";
+
+/// The events as a JSON Schema, draft 2020-12. It describes exactly what this version of the program writes.
+pub const JSON_SCHEMA: &str = include_str!("event.schema.json");
 
 /// What every event begins with.
 #[derive(Clone, Debug, Serialize)]
@@ -202,8 +205,4 @@ pub struct SweepCompleted<'a> {
     findings: u64,
     vantage: &'a Vantage,
     duration_ms: u64,
-}
-
-fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{time:.3}"))
 }

@@ -69,7 +69,7 @@ pub enum RunError {
     #[error(transparent)]
     Books(#[from] OpenBooks),
     /// The observer could not pass on what it heard.
-    #[error("failed to write the results: {0}; check the output's disk and reader")]
+    #[error(transparent)]
     Output(#[from] std::io::Error),
     /// The system gave no random numbers for the key.
     #[error("failed to get a random key from the system: {0}")]

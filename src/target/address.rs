@@ -191,7 +191,9 @@ pub enum AddressError {
         text: String,
     },
     /// The part behind the slash is no length of a prefix.
-    #[error("`{text}` has no prefix length from 0 to {bits} behind the slash")]
+    #[error(
+        "`{text}` has no prefix length from 0 to {bits} behind the slash; write a network such as 198.18.0.0/16 or 2001:db8:1::/120"
+    )]
     Prefix {
         /// What was written.
         text: String,
@@ -227,7 +229,7 @@ pub enum AddressError {
         last: IpAddr,
     },
     /// The range's ends are of two families.
-    #[error("the range {first}-{last} mixes IPv4 and IPv6")]
+    #[error("the range {first}-{last} mixes IPv4 and IPv6; write one range for each")]
     MixedFamilies {
         /// The end that was written first.
         first: IpAddr,

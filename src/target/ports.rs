@@ -286,7 +286,7 @@ fn unknown_name(name: &str) -> PortError {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.75)
         .map(|(_, known)| known);
-    let hint = nearest.map_or_else(String::new, |known| format!("; did you mean `{known}`?"));
+    let hint = nearest.map_or_else(|| ";".to_owned(), |known| format!("; did you mean `{known}`?"));
     PortError::UnknownName { name: name.to_owned(), hint }
 }
 
@@ -309,12 +309,12 @@ pub enum PortError {
     },
     /// A name that is in no catalogue.
     #[error(
-        "`{name}` is no port name{hint}; `portreeve ports` lists the names; sets are risky, exposed and all"
+        "`{name}` is no port name{hint} `portreeve ports` lists the names; sets are risky, exposed and all"
     )]
     UnknownName {
         /// What was written.
         name: String,
-        /// The nearest name, if one is near.
+        /// The nearest name, if one is near; with the sign that ends it.
         hint: String,
     },
     /// Nothing, or nothing between two commas.

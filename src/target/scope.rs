@@ -202,7 +202,9 @@ pub enum ScopeError {
     #[error("the scope names no network; name one, such as 198.18.0.0/24")]
     NoNetworks,
     /// The excludes take everything away.
-    #[error("the scope is empty: the excludes take away every address of its networks")]
+    #[error(
+        "the scope is empty: the excludes take away every address of its networks; exclude less, or name more networks"
+    )]
     AllExcluded,
     /// Something in scope must never be probed.
     #[error(
@@ -221,7 +223,8 @@ pub enum ScopeError {
     TooMany,
     /// A shard without hosts.
     #[error(
-        "shard {number}/{of} is empty: the scope has only {hosts} addresses, and shards are split by address"
+        "shard {number}/{of} is empty: addresses in scope: {hosts}, and shards are split by address; write I/N with N of \
+         at most {hosts}"
     )]
     EmptyShard {
         /// Which part.

@@ -1,0 +1,171 @@
+//! Real sweeps of this host's own addresses: what is printed, in which form, with which exit status.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::{Answer, Service, portreeve, run, schema};
+
+fn sweep(service: &Service, more: &[&str]) -> Answer {
+    let (ip, port) = (service.at.ip().to_string(), service.port());
+    run(&[&["sweep", &ip, "--ports", &port], more].concat())
+}
+
+/// An allowlist with this listener in it.
+fn allowlist(service: &Service, expires: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (ip, port) = (service.at.ip(), service.at.port());
+    let text = format!(
+        "[[allow]]\nhosts = [\"{ip}\"]\nports = [{port}]\nreason = \"a test\"\nowner = \"tests\"\n{expires}\n"
+    );
+    fs::write(file.path(), text).expect("a file");
+    file
+}
+
+#[test]
+fn an_open_port_is_an_exposure() {
+    let service = Service::open("127.77.2.1");
+    let answer = sweep(&service, &[]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    assert!(service.was_reached());
+    let at = service.at;
+    assert!(answer.stdout.starts_with("1 exposures\n"), "findings come first: {}", answer.stdout);
+    assert!(answer.stdout.contains(&format!(" {at}/tcp is open, not allowed: ")), "{}", answer.stdout);
+    assert!(
+        answer
+            .stdout
+            .contains("1 open + 0 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 1 targets")
+    );
+    assert!(answer.stdout.ends_with("complete: 1 exposed\n"), "{}", answer.stdout);
+    assert!(answer.stderr.contains("connect engine"), "{}", answer.stderr);
+}
+
+#[test]
+fn an_allowed_port_is_none_until_its_allowance_expires() {
+    let service = Service::open("127.77.2.2");
+    let holds = allowlist(&service, "");
+    let answer = sweep(&service, &["--allowlist", holds.path().to_str().expect("a name")]);
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+    assert!(answer.stdout.ends_with("complete: nothing is exposed\n"), "{}", answer.stdout);
+    let expired = allowlist(&service, "expires = 2020-01-31");
+    let answer = sweep(&service, &["--allowlist", expired.path().to_str().expect("a name")]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    assert!(answer.stdout.contains("was allowed until 2020-01-31"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_closed_port_is_nothing_to_report() {
+    let service = Service::open("127.77.2.3");
+    let (ip, port) = (service.at.ip().to_string(), service.port());
+    drop(service);
+    let answer = run(&["sweep", &ip, "--ports", &port, "--format", "jsonl"]);
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+    let events = answer.events();
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().expect("a kind")).collect();
+    assert_eq!(kinds, ["sweep.started", "sweep.completed"], "nothing found is still two lines");
+    assert_eq!(events[1]["ledger"]["closed"], 1);
+}
+
+#[test]
+fn events_of_a_sweep_match_the_schema_that_the_program_prints() {
+    let service = Service::open("127.77.2.4");
+    let idle = TcpListener::bind("127.77.2.5:0").expect("a free port").local_addr().expect("an address");
+    let used = allowlist(&service, "expires = 2020-01-31");
+    let ports = format!("{},{}", service.at.port(), idle.port());
+    let answer = run(&[
+        "sweep",
+        "127.77.2.4-127.77.2.6",
+        "--ports",
+        &ports,
+        "--allowlist",
+        used.path().to_str().expect("a name"),
+        "--format",
+        "jsonl",
+        "--states",
+        "all",
+        "--authorization",
+        "TICKET-1",
+        "--seed",
+        "7",
+        "--shard",
+        "1/1",
+    ]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    let printed = run(&["schema"]);
+    assert_eq!(printed.status, Some(0));
+    let schema = schema::Schema::parse(&printed.stdout);
+    let events = answer.events();
+    for event in &events {
+        schema.check(event).unwrap_or_else(|mistake| panic!("{mistake}: {event}"));
+        assert_eq!(event["authorization"], "TICKET-1");
+    }
+    let count = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(
+        (count("sweep.started"), count("port"), count("finding"), count("sweep.completed")),
+        (1, 6, 1, 1)
+    );
+    assert_eq!(events[0]["seed"], "7");
+}
+
+#[test]
+fn shards_sweep_a_partition() {
+    let mut probed = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let answer = run(&[
+            "sweep",
+            "127.255.255.240/28",
+            "--ports",
+            "9",
+            "--format",
+            "jsonl",
+            "--states",
+            "all",
+            "--shard",
+            shard,
+        ]);
+        assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
+        let ports = answer.events().into_iter().filter(|event| event["event"] == "port");
+        probed.extend(ports.map(|event| event["ip"].as_str().expect("an address").to_owned()));
+    }
+    let all: BTreeSet<String> = (240..255).map(|host| format!("127.255.255.{host}")).collect();
+    assert_eq!(probed.len(), all.len(), "no overlap");
+    assert_eq!(probed.into_iter().collect::<BTreeSet<_>>(), all, "no gap");
+    // The last address, a broadcast address of this host, is left out. On a host that has another network it is not; so
+    // that both split alike, the border of the halves must not depend on it.
+    let half = ["sweep", "127.255.255.240/28", "--ports", "9", "--format", "jsonl", "--shard", "1/2"];
+    assert_eq!(run(&half).events()[0]["scope"]["declared"], 8);
+}
+
+#[test]
+fn colours_are_for_eyes_only() {
+    let service = Service::open("127.77.2.7");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (ip, port) = (service.at.ip().to_string(), service.port());
+    let sweep = |environment: &[(&str, &str)], more: &[&str]| {
+        let mut command = portreeve(directory.path());
+        command.args(["sweep", &ip, "--ports", &port]).args(more).envs(environment.iter().copied());
+        Answer::of(&command.output().expect("the program starts"))
+    };
+    let escape = |text: &str| text.contains('\x1b');
+    let force = ("CLICOLOR_FORCE", "1");
+    assert!(escape(&sweep(&[force], &[]).stdout), "so their absence elsewhere means something");
+    for environment in [&[][..], &[("NO_COLOR", "1")], &[("NO_COLOR", "1"), force]] {
+        let answer = sweep(environment, &[]);
+        assert!(!escape(&answer.stdout) && !escape(&answer.stderr), "{environment:?}: {answer:?}");
+    }
+    let answer = sweep(&[force], &["--output", "out.txt"]);
+    assert_eq!(answer.stdout, "");
+    let written = fs::read_to_string(directory.path().join("out.txt")).expect("a file");
+    assert!(written.starts_with("1 exposures\n") && !escape(&written), "{written}");
+    let json = sweep(&[force], &["--format", "jsonl"]);
+    assert!(!escape(&json.stdout) && json.events().iter().all(Value::is_object));
+}
+
+#[test]
+fn the_first_command_of_the_readme_works() {
+    let answer = run(&["sweep", "127.0.0.1"]);
+    assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
+    assert!(answer.stdout.contains(" = 6 targets"), "{}", answer.stdout);
+}

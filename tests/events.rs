@@ -1,0 +1,281 @@
+//! The events, byte for byte: what readers rely on changes only when a golden line here changes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use portreeve::policy::allowlist::Allowance;
+use portreeve::policy::finding::Finding;
+use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText};
+use portreeve::sweep::ledger::Ledger;
+use portreeve::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
+use portreeve::target::scope::Shard;
+use portreeve::target::state::{Reason, State};
+use portreeve::target::{Target, Transport};
+use serde::Serialize;
+use serde_json::Value;
+use ulid::Ulid;
+
+mod schema;
+
+/// Every golden file: its name, and what is in it.
+const GOLDEN: [(&str, &str); 4] = [
+    ("started", include_str!("data/events/started.jsonl")),
+    ("port", include_str!("data/events/port.jsonl")),
+    ("finding", include_str!("data/events/finding.jsonl")),
+    ("completed", include_str!("data/events/completed.jsonl")),
+];
+
+/// A time with nanoseconds, of which events show no more than milliseconds.
+fn time() -> Timestamp {
+    "2026-02-01T12:34:56.789012345Z".parse().expect("a time")
+}
+
+fn sweep() -> Ulid {
+    Ulid::from_string("01M823PJEFR00PD5FPWD9740KP").expect("an identifier")
+}
+
+fn ad_hoc() -> Run {
+    Run::new(sweep(), Some("TICKET-1"))
+}
+
+fn declared() -> Run {
+    Run::new(sweep(), None)
+}
+
+fn target(ip: &str, port: u16) -> Target {
+    Target { ip: ip.parse().expect(ip), port, transport: Transport::Tcp }
+}
+
+fn packet() -> Vantage {
+    Vantage {
+        host: "scan".into(),
+        engine: "packet".into(),
+        engine_reason: "the fastest that this host can run".into(),
+        interface: Some("eth0".into()),
+        source: Some([10, 0, 0, 2].into()),
+        next_hop: Some([10, 0, 0, 1].into()),
+    }
+}
+
+fn connect() -> Vantage {
+    Vantage {
+        host: "scan".into(),
+        engine: "connect".into(),
+        engine_reason: "asked for".into(),
+        interface: None,
+        source: None,
+        next_hop: None,
+    }
+}
+
+/// An announcement that says everything, and one that says as little as it may.
+fn announcements() -> [Announcement; 2] {
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+    let full = Announcement {
+        scope: ScopeText {
+            networks: texts(&["198.18.0.0/16", "2001:db8:1::/120"]),
+            exclude: texts(&["198.18.4.0/24"]),
+            left_out: vec![LeftOut { ip: [198, 18, 0, 1].into(), why: "this host's own gateway" }],
+            ports: texts(&["22", "8000-8100"]),
+            declared: 123,
+        },
+        engine: "packet".into(),
+        vantage: packet(),
+        shard: Some(Shard { number: 2, of: 3 }),
+        tries: 3,
+        rate_max_pps: Some(10_000),
+        host_rate_max_pps: Some(200),
+        seed: u64::MAX.to_string(),
+        version: "0.1.0",
+        owner: Some("netops@example.com".into()),
+    };
+    let least = Announcement {
+        scope: ScopeText {
+            networks: texts(&["127.0.0.1"]),
+            exclude: Vec::new(),
+            left_out: Vec::new(),
+            ports: texts(&["22"]),
+            declared: 1,
+        },
+        engine: "connect".into(),
+        vantage: connect(),
+        shard: None,
+        tries: 1,
+        rate_max_pps: None,
+        host_rate_max_pps: None,
+        seed: "0".into(),
+        version: "0.1.0",
+        owner: None,
+    };
+    [full, least]
+}
+
+/// One for each state, and among them known and unknown services, both families, and every kind of gap.
+fn observations() -> Vec<(Observation, bool)> {
+    let seen = |ip, port, state, reason, tries, rtt_us, ttl| Observation {
+        target: target(ip, port),
+        state,
+        reason,
+        tries,
+        rtt_us,
+        ttl,
+    };
+    vec![
+        (seen("198.18.3.4", 6379, State::Open, Some(Reason::SynAck), 1, Some(812), Some(63)), true),
+        (seen("198.18.3.4", 7, State::Open, Some(Reason::SynAck), 2, None, Some(255)), false),
+        (seen("2001:db8:1::4", 22, State::Closed, Some(Reason::Rst), 1, Some(0), None), true),
+        (seen("198.18.3.5", 22, State::Filtered, Some(Reason::NoResponse), 3, None, None), false),
+        (
+            seen(
+                "198.18.3.6",
+                22,
+                State::Filtered,
+                Some(Reason::IcmpAdminProhibited),
+                1,
+                Some(900),
+                Some(64),
+            ),
+            false,
+        ),
+        (seen("198.18.3.7", 22, State::Unreachable, Some(Reason::NoRoute), 0, None, None), false),
+        (seen("198.18.3.8", 22, State::Conflict, Some(Reason::Contradiction), 2, Some(5), Some(1)), false),
+        (seen("198.18.3.9", 22, State::Unknown, None, 3, None, None), true),
+    ]
+}
+
+fn findings() -> Vec<Finding> {
+    let allowance = |expires: Option<&str>, line| Allowance {
+        hosts: vec!["198.18.0.10".parse().expect("a host"), "198.18.1.0/24".parse().expect("a network")],
+        ports: "22,8000-8100".parse().expect("ports"),
+        reason: "bastion".into(),
+        owner: "netops".into(),
+        expires: expires.map(|text| text.parse().expect(text)),
+        line,
+    };
+    let expired = allowance(Some("2026-01-31"), Some(7));
+    vec![
+        Finding::exposure(&target("198.18.3.4", 6379), None, time()),
+        Finding::exposure(&target("2001:db8:1::4", 7), None, time()),
+        Finding::exposure(&target("198.18.0.10", 22), Some(&expired), time()),
+        Finding::idle_allowance(&expired, time()),
+        Finding::idle_allowance(&allowance(None, None), time()),
+    ]
+}
+
+fn reports() -> [Report; 3] {
+    let report = |verdict, ledger, unknown_reasons| Report {
+        sweep: sweep(),
+        shard: None,
+        vantage: connect(),
+        started: time(),
+        completed: time(),
+        duration_ms: 1234,
+        verdict,
+        ledger,
+        unknown_reasons,
+        packets: Packets { sent: 30, received: 20, foreign: 3, dropped: 2, refused: 1 },
+    };
+    let books = |counts: &[(State, u64)]| {
+        let mut ledger = Ledger::new(counts.iter().map(|(_, count)| count).sum());
+        counts.iter().for_each(|(state, count)| (0..*count).for_each(|_| ledger.enter(*state)));
+        ledger
+    };
+    let known = [State::Open, State::Closed, State::Filtered, State::Unreachable, State::Conflict];
+    let every_reason = BTreeMap::from([
+        (UnknownReason::Interrupted, 4),
+        (UnknownReason::ReceiverDropped, 3),
+        (UnknownReason::SendRefused, 2),
+        (UnknownReason::LinkFailed, 1),
+    ]);
+    let complete = report(Verdict::Complete, books(&known.map(|state| (state, 2))), BTreeMap::new());
+    let degraded = Report {
+        shard: Some(Shard { number: 2, of: 3 }),
+        vantage: packet(),
+        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 10)]), every_reason)
+    };
+    let interrupted = BTreeMap::from([(UnknownReason::Interrupted, 2)]);
+    let blind = report(Verdict::Blind, books(&[(State::Unknown, 2)]), interrupted);
+    [complete, degraded, blind]
+}
+
+fn line(event: &impl Serialize) -> String {
+    serde_json::to_string(event).expect("an event") + "\n"
+}
+
+/// What the library says now, in the place of each golden file.
+fn built() -> [String; 4] {
+    let announcements = announcements();
+    let [full, least] = &announcements;
+    let started = line(&ad_hoc().started(time(), full)) + &line(&declared().started(time(), least));
+    let port =
+        observations().iter().map(|(seen, verified)| line(&ad_hoc().port(time(), seen, *verified))).collect();
+    let finding = findings().iter().map(|finding| line(&declared().finding(time(), finding))).collect();
+    let completed = reports().iter().map(|report| line(&ad_hoc().completed(report, 5))).collect();
+    [started, port, finding, completed]
+}
+
+/// To accept a change on purpose: PORTREEVE_BLESS=1 cargo test --test events, then read the difference.
+#[test]
+fn events_are_as_they_were() {
+    for ((name, golden), built) in GOLDEN.iter().zip(built()) {
+        if std::env::var_os("PORTREEVE_BLESS").is_some() {
+            let path = format!("{}/tests/data/events/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+            std::fs::write(path, built).expect("the golden file");
+        } else {
+            assert_eq!(built, *golden, "{name}.jsonl");
+        }
+    }
+}
+
+fn golden_events() -> Vec<Value> {
+    let lines = GOLDEN.iter().flat_map(|(_, text)| text.lines());
+    lines.map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn every_event_has_its_head() {
+    let events = golden_events();
+    assert_eq!(events.len(), 2 + 8 + 5 + 3);
+    for event in events {
+        let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("no {field}: {event}"));
+        assert_eq!(text("schema"), "portreeve/1");
+        assert!(["sweep.started", "port", "finding", "sweep.completed"].contains(&text("event")));
+        assert_eq!(text("sweep"), sweep().to_string());
+        let times = ["time", "first_seen", "last_seen"];
+        for field in times.into_iter().filter(|field| *field == "time" || event.get(field).is_some()) {
+            assert_eq!(text(field), "2026-02-01T12:34:56.789Z", "UTC, with exactly three decimals");
+        }
+    }
+}
+
+#[test]
+fn the_schema_describes_every_event() {
+    let schema = schema::Schema::parse(JSON_SCHEMA);
+    for event in golden_events() {
+        schema.check(&event).unwrap_or_else(|mistake| panic!("{mistake}: {event}"));
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_event() {
+    let schema = schema::Schema::parse(JSON_SCHEMA);
+    for event in golden_events() {
+        let refused = |what: &str, change: &dyn Fn(&mut Value)| {
+            let mut changed = event.clone();
+            change(&mut changed);
+            assert!(schema.check(&changed).is_err(), "{what}: {changed}");
+        };
+        refused("an unknown field", &|event| event["surprise"] = 1.into());
+        refused("an unknown kind", &|event| event["event"] = "sweep.paused".into());
+        refused("another schema", &|event| event["schema"] = "portreeve/2".into());
+        refused("a time without its decimals", &|event| event["time"] = "2026-02-01T12:34:56Z".into());
+        refused("no sweep", &|event| {
+            event.as_object_mut().expect("an object").remove("sweep");
+        });
+        for nested in ["scope", "vantage", "ledger", "packets", "shard", "allowance"] {
+            if event.get(nested).is_some() {
+                refused("an unknown field inside", &|event| event[nested]["surprise"] = 1.into());
+            }
+        }
+    }
+}
