@@ -7,7 +7,8 @@
 //! - [`sync`]: the one place that atomics come from, so that the model checker can take them over.
 //! - [`wire`]: bytes and their meaning. Frames of probes going out, replies coming in. No input makes it panic.
 //! - [`link`]: probes out and replies in, as two small traits. `packet` goes past the kernel's network stack, `connect`
-//!   through it, `sim` nowhere at all. Beside them, what the kernel knows of routes and neighbours, and the fence, which
+//! through it, `sim` nowhere at all. Beside them, what the kernel knows of routes and neighbours, and the fence,
+//! which
 //!   is the last look at where a probe goes.
 //! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).
 //! - [`sweep`]: the engine. A sender and a receiver work on one board, and the books are closed at the end.
@@ -31,7 +32,8 @@
 //! time is a matter of when it was sent ([`sweep::times`]), not of a queue somebody has to keep.
 //!
 //! # What always holds
-//! - **Closed books.** Every declared target is in exactly one column of the ledger; [`sweep::ledger::Ledger::check`] is
+//! - **Closed books.** Every declared target is in exactly one column of the ledger;
+//!   [`sweep::ledger::Ledger::check`] is
 //!   called at run time, and a report without it does not exist.
 //! - **No verdict without sight.** The receiver tells the sender when it lost frames ([`sweep::seeing`]); tries of that
 //!   time do not count, and silence is *filtered* only after enough tries that do. Everything else is *unknown*.
@@ -42,8 +44,8 @@
 //!   [`sweep::host_cap`]).
 //!
 //! # What is absent
-//! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is told the
-//! time, by threads on the machine's clock or by a test in virtual time. No layer below `sink` prints.
+//! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is
+//! told the time, by threads on the machine's clock or by a test in virtual time. No layer below `sink` prints.
 
 pub mod cli;
 pub mod config;

@@ -1,5 +1,5 @@
-//! A hundred million targets fit into 256 MiB: the board of such a sweep is laid out in full, and the kernel is asked what
-//! the process has needed. Alone in its file, because the answer is the whole process's.
+//! A hundred million targets fit into 256 MiB: the board of such a sweep is laid out in full, and the kernel is
+//! asked what the process has needed. Alone in its file, because the answer is the whole process's.
 
 use portreeve::sweep::board::Board;
 use portreeve::sweep::cookie::SourcePorts;

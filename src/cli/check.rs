@@ -23,7 +23,7 @@ pub fn run(file: &Path) -> Result<Status, Failure> {
     }
     writeln!(
         out,
-        "{allowances} allowances, {} expectations, {} sinks",
+        "allowances {allowances}, expectations {}, sinks {}",
         config.expect.len(),
         config.sinks.len()
     )?;

@@ -65,7 +65,7 @@ pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::
     if let Some(next_hop) = &vantage.next_hop {
         write!(out, " via {next_hop}")?;
     }
-    writeln!(out, " ({})", vantage.engine_reason)?;
+    writeln!(out, " ({}); seed {}", vantage.engine_reason, announced.seed)?;
     for left_out in &scope.left_out {
         writeln!(out, "leaving out {}: {}", left_out.ip, left_out.why)?;
     }
@@ -87,7 +87,7 @@ fn write_findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
         if group.is_empty() {
             continue;
         }
-        writeln!(out, "{BOLD}{} {heading}{BOLD:#}", group.len())?;
+        writeln!(out, "{BOLD}{heading}: {}{BOLD:#}", group.len())?;
         for finding in group.iter().take(MOST_LINES) {
             let style = style_of(finding);
             writeln!(out, "  {style}{:<8}{style:#} {}", finding.severity.to_string(), finding.message)?;
@@ -144,7 +144,7 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
     let ledger = &summary.report.ledger;
     let counts: Vec<String> =
         State::ALL.iter().map(|state| format!("{} {state}", ledger.count(*state))).collect();
-    writeln!(out, "{} = {} targets", counts.join(" + "), ledger.declared)?;
+    writeln!(out, "{} = {} declared", counts.join(" + "), ledger.declared)?;
     for (reason, count) in &summary.report.unknown_reasons {
         writeln!(out, "{WARN}{count} unknown because {}{WARN:#}", why_unknown(reason.as_str()))?;
     }

@@ -1,7 +1,7 @@
 //! Round trips: how long answers take, so that nobody waits longer than the network needs.
 //!
-//! A histogram by powers of two, because one late answer must not stretch every wait: where a packet is lost, a listener
-//! repeats its SYN-ACK after a second (RFC 6298), and such answers say nothing of the network's own delay.
+//! A histogram by powers of two, because one late answer must not stretch every wait: where a packet is lost, a
+//! listener repeats its SYN-ACK after a second (RFC 6298), and such answers say nothing of the network's own delay.
 
 use std::time::Duration;
 

@@ -136,8 +136,8 @@ impl Reason {
         }
     }
 
-    /// The reason for an ICMPv6 message of this type and code (RFC 4443, sections 3.1 and 3.3), or `None` where it settles
-    /// nothing.
+    /// The reason for an ICMPv6 message of this type and code (RFC 4443, sections 3.1 and 3.3), or `None` where it
+    /// settles nothing.
     pub fn of_icmpv6(icmp_type: u8, code: u8) -> Option<Reason> {
         match (icmp_type, code) {
             (1, 0) => Some(Reason::IcmpNetUnreachable),

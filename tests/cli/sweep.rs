@@ -31,12 +31,12 @@ fn an_open_port_is_an_exposure() {
     assert_eq!(answer.status, Some(1), "{answer:?}");
     assert!(service.was_reached());
     let at = service.at;
-    assert!(answer.stdout.starts_with("1 exposures\n"), "findings come first: {}", answer.stdout);
+    assert!(answer.stdout.starts_with("exposures: 1\n"), "findings come first: {}", answer.stdout);
     assert!(answer.stdout.contains(&format!(" {at}/tcp is open, not allowed: ")), "{}", answer.stdout);
     assert!(
         answer
             .stdout
-            .contains("1 open + 0 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 1 targets")
+            .contains("1 open + 0 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 1 declared")
     );
     assert!(answer.stdout.ends_with("complete: 1 exposed\n"), "{}", answer.stdout);
     assert!(answer.stderr.contains("connect engine"), "{}", answer.stderr);
@@ -158,7 +158,7 @@ fn colours_are_for_eyes_only() {
     let answer = sweep(&[force], &["--output", "out.txt"]);
     assert_eq!(answer.stdout, "");
     let written = fs::read_to_string(directory.path().join("out.txt")).expect("a file");
-    assert!(written.starts_with("1 exposures\n") && !escape(&written), "{written}");
+    assert!(written.starts_with("exposures: 1\n") && !escape(&written), "{written}");
     let json = sweep(&[force], &["--format", "jsonl"]);
     assert!(!escape(&json.stdout) && json.events().iter().all(Value::is_object));
 }
@@ -167,5 +167,5 @@ fn colours_are_for_eyes_only() {
 fn the_first_command_of_the_readme_works() {
     let answer = run(&["sweep", "127.0.0.1"]);
     assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
-    assert!(answer.stdout.contains(" = 6 targets"), "{}", answer.stdout);
+    assert!(answer.stdout.contains(" = 6 declared"), "{}", answer.stdout);
 }

@@ -1,5 +1,5 @@
-//! As much of JSON Schema, draft 2020-12, as the schema of the events uses. A keyword that is not known here is a panic,
-//! so that no part of the schema goes unchecked.
+//! As much of JSON Schema, draft 2020-12, as the schema of the events uses. A keyword that is not known here is a
+//! panic, so that no part of the schema goes unchecked.
 
 use serde_json::{Map, Value};
 
