@@ -79,7 +79,7 @@ impl Cookie {
             }
             (from, to) => self.hash_long(from, to, target.port, try_number),
         };
-        let spread = (hash >> 32) * u64::from(self.ports.count) >> 32;
+        let spread = ((hash >> 32) * u64::from(self.ports.count)) >> 32;
         Token { sequence: hash as u32, source_port: self.ports.first + spread as u16 }
     }
 

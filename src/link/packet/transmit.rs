@@ -57,7 +57,7 @@ impl PacketTransmit {
             .map_err(failed("prepare a transmit ring", "Linux 4.14 or newer is needed"))?;
         let request = RingRequest {
             block_size: 1 << 16,
-            blocks: (SLOTS * SLOT_LEN >> 16) as u32,
+            blocks: ((SLOTS * SLOT_LEN) >> 16) as u32,
             frame_size: SLOT_LEN as u32,
             frames: SLOTS as u32,
             ..RingRequest::default()
