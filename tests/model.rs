@@ -12,7 +12,7 @@ use portreeve::link::clock::Tick;
 use portreeve::sweep::seeing::{RING_DELAY, Seeing, Watch};
 use portreeve::sync::{AtomicBool, AtomicU64, Ordering};
 use portreeve::target::state::{Reason, State};
-use portreeve::target::table::{Table, Void};
+use portreeve::target::table::{Cell, Table, Void};
 
 /// A table of one target that has been probed once.
 fn probed() -> Arc<Table> {
@@ -88,7 +88,7 @@ fn the_reporter_hears_the_last_word() {
                 table.record(0, Reason::Rst);
             }
         });
-        let mut heard = table.mark_reported(0).map(|cell| cell.reason());
+        let mut heard = table.mark_reported(0).map(Cell::reason);
         receiver.join().expect("the receiver");
         if let Some(cell) = table.mark_reported(0) {
             heard = Some(cell.reason());
