@@ -160,7 +160,14 @@ lab_nmap() {
 
 # Each reader turns a scanner's own output into lines `state address port`.
 read_portreeve() {
-    sed -n 's/.*"event":"port".*"ip":"\([^"]*\)","port":\([0-9]*\),.*"state":"\([a-z]*\)".*/\3 \1 \2/p'
+    awk -F'"' '/"event":"port"/ {
+        for (n = 2; n < NF; n += 2) {
+            if ($n == "ip") address = $(n + 2)
+            if ($n == "port") { port = $(n + 1); gsub(/[:,]/, "", port) }
+            if ($n == "state") state = $(n + 2)
+        }
+        print state, address, port
+    }'
 }
 
 read_masscan() {
@@ -243,7 +250,8 @@ END
     printf 'device: %s\n' "$(ip -d -o link show sink0 | grep -oE ' (ifb|dummy|veth) ' | head -n 1 | tr -d ' ')"
     ip link set lo up
     ip address add 192.0.2.2/30 dev sink0
-    ip link set sink0 up
+    # An ifb resolves no neighbours unless told to; the static one below is all that it ever needs.
+    ip link set sink0 up arp on
     ip route add 198.18.0.0/15 via 192.0.2.1
     ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev sink0 nud permanent
 }

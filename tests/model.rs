@@ -1,6 +1,9 @@
 //! What threads share, tried in every interleaving that the memory model allows (loom):
 //! `cargo test --release --features loom --test model`.
 //!
+//! (The program that this builds beside it runs on loom's atomics too and is of no use: build it again afterwards, or
+//! give the models a `--target-dir` of their own, as `.ci/run` does.)
+//!
 //! Each model is as small as its question: two or three threads, one or two steps each.
 
 use loom::sync::Arc;
@@ -9,7 +12,7 @@ use portreeve::link::clock::Tick;
 use portreeve::sweep::seeing::{RING_DELAY, Seeing, Watch};
 use portreeve::sync::{AtomicBool, AtomicU64, Ordering};
 use portreeve::target::state::{Reason, State};
-use portreeve::target::table::{Table, Void};
+use portreeve::target::table::{Cell, Table, Void};
 
 /// A table of one target that has been probed once.
 fn probed() -> Arc<Table> {
@@ -85,7 +88,7 @@ fn the_reporter_hears_the_last_word() {
                 table.record(0, Reason::Rst);
             }
         });
-        let mut heard = table.mark_reported(0).map(|cell| cell.reason());
+        let mut heard = table.mark_reported(0).map(Cell::reason);
         receiver.join().expect("the receiver");
         if let Some(cell) = table.mark_reported(0) {
             heard = Some(cell.reason());
