@@ -1,0 +1,57 @@
+//! Sweeps that do not run to their end.
+
+use crate::harness::{Events, Ran};
+use crate::lab::Lab;
+
+/// Sends a signal a second into a sweep that would take minutes, and returns when all is said.
+///
+/// `timeout` must not signal its group as well: a second Ctrl-C means to stop at once.
+fn stopped_by(signal: &str) {
+    let script = format!(
+        "begin=$(date +%s%N); timeout --foreground --preserve-status -s {signal} 1 \"$PORTREEVE\" sweep \
+         --authorization lab --format jsonl $LAB_NETWORK --engine packet --states all --rate 1000 \
+         >$LAB_DIR/events; status=$?; echo $((($(date +%s%N) - begin) / 1000000)) >$LAB_DIR/took; exit $status"
+    );
+    let ran = Ran::new(Lab::new(), &script);
+    assert_eq!(ran.status(), 3, "{}", ran.said());
+    let took: u64 = ran.file("took").trim().parse().expect("milliseconds");
+    assert!((1000..2000).contains(&took), "{took} ms, of which the first second is before the signal");
+    let events = ran.events("events");
+    assert_eq!(events.completed()["verdict"], "degraded", "{}", events.completed());
+    let interrupted = events.number("unknown_reasons", "interrupted");
+    assert_eq!(interrupted, events.number("ledger", "unknown"));
+    assert!((391_000..393_000).contains(&interrupted), "{}", events.completed());
+    events.check_books();
+    let truth = ran.truth();
+    for (&(ip, port), (state, reason)) in &events.ports {
+        let said = (state.as_str(), reason.as_str());
+        assert!(said == ("unknown", "interrupted") || said == truth.state(ip, port), "{ip}:{port}: {said:?}");
+    }
+}
+
+pub fn interrupt() {
+    stopped_by("INT");
+}
+
+pub fn terminate() {
+    stopped_by("TERM");
+}
+
+/// Killed at six moments, from before the first answer to long after: what is there can be read.
+pub fn kill_leaves_whole_lines() {
+    let script = "for after in 0.05 0.1 0.3 0.57 0.83 1.21; do \
+                  timeout --foreground -s KILL $after \"$PORTREEVE\" sweep --authorization lab --format jsonl \
+                  $LAB_NETWORK --engine packet --states all --rate 20k >$LAB_DIR/killed-$after; \
+                  done 2>/dev/null; true";
+    let ran = Ran::new(Lab::new(), script);
+    let mut most = 0;
+    for after in ["0.05", "0.1", "0.3", "0.57", "0.83", "1.21"] {
+        let text = ran.file(&format!("killed-{after}"));
+        assert!(text.is_empty() || text.ends_with('\n'), "half a line after {after} s");
+        let events = Events::parse(&text);
+        assert!(events.completed.is_none(), "the sweep was over after {after} s");
+        assert!(after == "0.05" || !text.is_empty(), "no sweep.started after {after} s");
+        most = most.max(events.ports.len());
+    }
+    assert!(most > 1000, "answers are written while the sweep runs, not at its end: {most}");
+}
