@@ -446,7 +446,7 @@ cmd_check() {
 
 # Builds the lab without its fleet, in the same order, so that the first step to fail names what is missing.
 cmd_inside_check() {
-    local network=198.18.0.0/24 drop_net=198.18.0.16/28 reject_net=198.18.0.32/28 loss_out=1 loss_back=1
+    local network=198.18.0.0/24 drop_net=198.18.0.16/28 reject_net=198.18.0.32/28 loss_out=1 loss_back=1 quick=no
     private_filesystems 2>/dev/null || missing "a tmpfs of one's own"
     (build_namespaces) 2>/dev/null || missing "named network namespaces, or their settings in /proc/sys/net"
     (build_links) 2>/dev/null || missing "veth devices"
