@@ -1,6 +1,6 @@
 //! Sweeps that do not run to their end.
 
-use crate::harness::{Events, Ran};
+use crate::harness::{Events, Ran, note};
 use crate::lab::Lab;
 
 /// Sends a signal a second into a sweep that would take minutes, and returns when all is said.
@@ -22,11 +22,10 @@ fn stopped_by(signal: &str) {
     assert_eq!(interrupted, events.number("ledger", "unknown"));
     assert!((391_000..393_000).contains(&interrupted), "{}", events.completed());
     events.check_books();
-    let truth = ran.truth();
-    for (&(ip, port), (state, reason)) in &events.ports {
-        let said = (state.as_str(), reason.as_str());
-        assert!(said == ("unknown", "interrupted") || said == truth.state(ip, port), "{ip}:{port}: {said:?}");
-    }
+    assert_eq!(events.wrong(&ran.truth()), (0, String::new()));
+    let silent = events.ports.values().filter(|(_, reason)| reason == "no-response").count();
+    assert_eq!(silent, 0, "silence proves nothing in a sweep that was cut short");
+    note(&format!("{signal}: all was said {} ms after the signal", took - 1000));
 }
 
 pub fn interrupt() {

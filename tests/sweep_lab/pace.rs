@@ -1,6 +1,6 @@
 //! How fast probes arrive at the far end.
 
-use crate::harness::Ran;
+use crate::harness::{Ran, note};
 use crate::lab::Lab;
 use crate::watch::{fullest, packets};
 
@@ -43,7 +43,7 @@ fn share_of(rate: u32, targets: &str, ports: &str, probes: u64) -> f64 {
     let last = samples.iter().find(|s| s.count == base + probes).expect("a last probe");
     let took = (last.after - first.after) as f64 / SECOND as f64;
     let share = (last.count - first.count) as f64 / took / f64::from(rate);
-    eprintln!("rate {rate}: {:.4} of it over {took:.2} s, {most} in the fullest second", share);
+    note(&format!("rate {rate}: {share:.4} of it over {took:.2} s, {most} in the fullest second"));
     assert!(most <= u64::from(rate), "{most} probes in a second at a rate of {rate}");
     share
 }
@@ -98,6 +98,7 @@ pub fn host_cap() {
     // The watcher notes when it gets to a packet. That is up to a few milliseconds after its arrival, which can bring
     // two packets nearer to each other than they were by as much.
     let most = fullest(probes(), SECOND - SECOND / 200);
+    note(&format!("host cap 50: {most} in the fullest second of the busiest host"));
     assert!(most <= 50, "{most} probes to one host in a second");
     assert!(most >= 45, "{most}: the cap is not what limits this sweep");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::harness::{Events, Ran, Target};
+use crate::harness::{Events, Ran, Target, note};
 use crate::lab::Lab;
 
 /// A /24 x 6 with everything in it: open, closed, dropped and rejected.
@@ -114,6 +114,7 @@ pub fn loss_is_what_the_tries_make_of_it() {
     });
     assert_eq!(heard_wrong.count(), 0, "{which}");
     let probes = (events.number("packets", "sent") as f64 - 5.0 * silent as f64) / answering;
+    note(&format!("5 % loss: {probes:.4} probes for each answering target, {wrong} of them missed"));
     assert!((1.0..1.35).contains(&probes), "{probes} probes for each answering target");
     assert!(probes > 1.05, "{probes}: the lab loses nothing");
 }
@@ -155,6 +156,7 @@ pub fn a_starved_receiver_claims_nothing_wrong() {
     events.check_books();
     assert_eq!(events.ports.len(), 24_576);
     assert!(events.number("packets", "dropped") > 0, "nothing was dropped: {}", events.completed());
+    note(&format!("starved: {}", events.completed()));
     let truth = ran.truth();
     let wrong = events.ports.iter().filter(|((ip, port), (state, reason))| {
         state != "unknown" && truth.state(*ip, *port) != (state.as_str(), reason.as_str())
