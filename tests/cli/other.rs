@@ -35,8 +35,8 @@ fn config_check_passes_the_documented_example() {
 #[test]
 fn config_check_tells_every_mistake() {
     let directory = tempfile::tempdir().expect("a directory");
-    let text = "[scope]\nnetworks = [\"198.18.3.4/16\"]\nowners = \"netops\"\n\n[sweep]\nports = \"rediss\"\nrate_max = 0\n\
-                \n\
+    let text = "[scope]\nnetworks = [\"198.18.3.4/16\"]\nowners = \"netops\"\n\n[sweep]\nports = \"rediss\"\n\
+                rate_max = 0\n\n\
                 [[allow]]\nhosts = [\"198.18.0.10\"]\nports = [22]\nreason = \"bastion\"\n";
     fs::write(directory.path().join("five.toml"), text).expect("a file");
     let answer = run_in(directory.path(), &["config", "check", "five.toml"]);
