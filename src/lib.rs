@@ -7,9 +7,8 @@
 //! - [`sync`]: the one place that atomics come from, so that the model checker can take them over.
 //! - [`wire`]: bytes and their meaning. Frames of probes going out, replies coming in. No input makes it panic.
 //! - [`link`]: probes out and replies in, as two small traits. `packet` goes past the kernel's network stack, `connect`
-//! through it, `sim` nowhere at all. Beside them, what the kernel knows of routes and neighbours, and the fence,
-//! which
-//!   is the last look at where a probe goes.
+//!   through it, `sim` nowhere at all. Beside them, what the kernel knows of routes and neighbours, and the fence,
+//!   which is the last look at where a probe goes.
 //! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).
 //! - [`sweep`]: the engine. A sender and a receiver work on one board, and the books are closed at the end.
 //! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.

@@ -128,8 +128,8 @@ impl Events {
         number.unwrap_or_else(|| panic!("no {group}.{name} in {}", self.completed()))
     }
 
-    /// Checks that the ledger sums, and that it counts what the events list; they must list every state. What a sweep did
-    /// not get to because it was cut short is counted, not listed.
+    /// Checks that the ledger sums, and that it counts what the events list; they must list every state. What a sweep
+    /// did not get to because it was cut short is counted, not listed.
     pub fn check_books(&self) {
         let states = ["open", "closed", "filtered", "unreachable", "conflict", "unknown"];
         let counted: Vec<u64> = states.iter().map(|state| self.number("ledger", state)).collect();

@@ -28,8 +28,8 @@ pub fn shards_partition_the_scope() {
     assert_eq!(all.len(), 1536);
 }
 
-/// Networks, ranges and single addresses, overlapping, with excludes of every shape: watched from outside, the probes go
-/// to exactly what is left.
+/// Networks, ranges and single addresses, overlapping, with excludes of every shape: watched from outside, the probes
+/// go to exactly what is left.
 pub fn nothing_leaves_the_scope() {
     let script = "ip netns exec router \"$WATCH\" list-packets >$LAB_DIR/packets & watch=$!; \
                   until grep -q ready $LAB_DIR/packets; do sleep 0.02; done; \

@@ -88,7 +88,8 @@ pub fn all_allowed_is_clean() {
 }
 
 /// How many of these targets five tries may miss at 5 % loss each way: exceeded by chance as rarely as five standard
-/// deviations of a normal distribution are. The mean is far below one, where only the Poisson distribution itself says so.
+/// deviations of a normal distribution are. The mean is far below one, where only the Poisson distribution itself says
+/// so.
 fn most_missed(targets: f64) -> usize {
     const FIVE_SIGMA: f64 = 2.87e-7;
     let mean = targets * (1.0 - 0.95_f64.powi(2)).powi(5);
@@ -155,8 +156,8 @@ pub fn connect_agrees_with_packet() {
     assert_eq!(connect.wrong(&ran.truth()), (0, String::new()));
 }
 
-/// A receive ring of two pages, and a busy loop on every core. Frames are lost for certain; what must not happen is that
-/// a target whose answer was lost is called filtered.
+/// A receive ring of two pages, and a busy loop on every core. Frames are lost for certain; what must not happen is
+/// that a target whose answer was lost is called filtered.
 pub fn a_starved_receiver_claims_nothing_wrong() {
     let script = "for core in $(seq $(nproc)); do for n in 1 2; do while :; do :; done & done; done; \
                   sweep $LAB_NETWORK --engine packet --states all --rate 200k --host-rate 10k --receive-ring 8192 \
