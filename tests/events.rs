@@ -154,9 +154,9 @@ fn findings() -> Vec<Finding> {
     };
     let expired = allowance(Some("2026-01-31"), Some(7));
     vec![
-        Finding::exposure(&target("198.18.3.4", 6379), None, time()),
-        Finding::exposure(&target("2001:db8:1::4", 7), None, time()),
-        Finding::exposure(&target("198.18.0.10", 22), Some(&expired), time()),
+        Finding::exposure(&target("198.18.3.4", 6379), State::Open, None, time()),
+        Finding::exposure(&target("2001:db8:1::4", 7), State::Open, None, time()),
+        Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&expired), time()),
         Finding::idle_allowance(&expired, time()),
         Finding::idle_allowance(&allowance(None, None), time()),
     ]

@@ -186,6 +186,9 @@ fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
     }
     let choice = settings.engine.unwrap_or(EngineChoice::Auto);
     facts.push(match decide(choice, &routes, vitals::has_net_raw()) {
+        Ok(decision) if facts.iter().any(|fact| fact.mark == Mark::Fault) => {
+            note("engine", in_words(&decision), "it cannot run before the faults above are mended")
+        }
         Ok(decision) => good("engine", in_words(&decision)),
         Err(error) => fault("engine", error.to_string(), "choose another engine"),
     });

@@ -32,6 +32,26 @@ pub fn styled(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     })
 }
 
+/// Refuses an output that could not be written, or that is one of the run's own inputs, and leaves it as it is: what
+/// an earlier run wrote there goes only when there is something to put in its place.
+///
+/// # Errors
+/// See above.
+pub fn refuse_unfit(path: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+    let same =
+        |input: &&&Path| matches!((path.canonicalize(), input.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if let Some(input) = inputs.iter().find(same) {
+        return Err(format!(
+            "--output {} is {} itself; choose another file",
+            path.display(),
+            input.display()
+        )
+        .into());
+    }
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map(drop).map_err(|cause| unwritable(&path.display().to_string(), &cause).into())
+}
+
 /// Standard error, for words about the run that are no results.
 pub fn aside() -> impl Write {
     AutoStream::auto(io::stderr())

@@ -13,28 +13,32 @@ const DRAWS: u8 = 5;
 #[derive(Debug)]
 pub struct ProgressLine {
     bar: ProgressBar,
+    tries: u64,
     last: Option<(Duration, u64)>,
     pps: f64,
 }
 
 impl ProgressLine {
-    /// A line for a sweep of this many targets.
-    pub fn new(declared: u64) -> Self {
+    /// A line for a sweep of this many targets, with as many tries at the silent ones.
+    pub fn new(declared: u64, tries: u8) -> Self {
         let bar = ProgressBar::with_draw_target(Some(declared), ProgressDrawTarget::stderr_with_hz(DRAWS));
         if let Ok(style) = ProgressStyle::with_template("{bar:24.cyan/dim} {percent:>3}%  {msg}") {
             bar.set_style(style);
         }
-        ProgressLine { bar, last: None, pps: 0.0 }
+        ProgressLine { bar, tries: u64::from(tries), last: None, pps: 0.0 }
     }
 
     /// Shows how far the sweep is.
     pub fn show(&mut self, progress: &Progress) {
         self.measure(progress);
-        let done = progress.sent.min(progress.declared).max(progress.answered);
-        self.bar.set_position(done);
-        let left = progress.declared - done;
+        // What has not answered by now will be tried again, as far as anybody can tell.
+        let silent = progress.sent.min(progress.declared).saturating_sub(progress.answered);
+        let expected = progress.declared + silent * (self.tries - 1);
+        let left = expected.saturating_sub(progress.sent);
+        self.bar.set_length(expected.max(progress.sent));
+        self.bar.set_position(progress.sent);
         let eta = if left == 0 {
-            "waiting for the silent".to_owned()
+            "waiting for the last answers".to_owned()
         } else if self.pps < 1.0 {
             "ETA ?".to_owned()
         } else {

@@ -67,8 +67,9 @@ pub struct Args {
     senders: Option<u8>,
 
     /// Bytes of the packet engine's receive ring
-    #[arg(long, value_name = "BYTES", default_value_t = RECEIVE_RING_BYTES, hide = true)]
-    receive_ring: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = RECEIVE_RING_BYTES as u64, hide = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1 << 12..=1 << 30))]
+    receive_ring: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -117,7 +118,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         return dry_run(args, &settings);
     }
     let settled = settle(&settings)?;
-    let mut sink = Sink::open(args)?;
+    if let Some(path) = &args.output {
+        let inputs = [args.config.as_deref(), settings.allowlist.as_deref()];
+        output::refuse_unfit(path, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
+    }
     let clock = Monotonic::new();
     let wanted = Wanted {
         choice: settings.engine.unwrap_or(EngineChoice::Auto),
@@ -125,9 +129,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         routes: &settled.routes,
         interface: settings.interface.as_deref(),
         senders: senders(args, &settings),
-        receive_ring_bytes: args.receive_ring,
+        receive_ring_bytes: args.receive_ring as usize,
     };
     let engine = engine::open(&wanted, clock)?;
+    let mut sink = Sink::open(args)?;
     let plan = Plan {
         sweep: Ulid::generate(),
         shard: settings.shard,
@@ -150,7 +155,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         states: args.states.0,
         verified: engine.verifies,
         opens: HashMap::new(),
-        progress: shows_progress(args).then(|| ProgressLine::new(plan.scope.len())),
+        progress: shows_progress(args).then(|| ProgressLine::new(plan.scope.len(), plan.tries)),
     };
     let outcome = run_sweep(&plan, engine.ends, &clock, &interrupt, &mut console);
     let opens = console.finish();
@@ -220,7 +225,7 @@ fn senders(args: &Args, settings: &Settings) -> usize {
         None if rate > ONE_SENDER_PPS => cores.min(4),
         None => 1,
     };
-    let slowest = rate.min(settings.host_rate.filter(|pps| *pps > 0).unwrap_or(defaults::HOST_RATE_PPS));
+    let slowest = rate.min(settings.host_rate.unwrap_or(defaults::HOST_RATE_PPS));
     wanted.min(slowest as usize)
 }
 
@@ -344,11 +349,9 @@ impl Console<'_> {
 
 impl Observer for Console<'_> {
     fn observed(&mut self, observation: &Observation) -> io::Result<()> {
-        if observation.state == State::Open {
+        // Somebody has accepted a handshake; of two words on one target the later counts.
+        if matches!(observation.state, State::Open | State::Conflict) {
             self.opens.insert(observation.target, *observation);
-        } else {
-            // A target that was open and is now contradictory: the later word counts.
-            self.opens.remove(&observation.target);
         }
         if self.states.has(observation.state) || observation.state == State::Conflict {
             self.sink.observe(self.events, observation, self.verified)?;

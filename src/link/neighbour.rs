@@ -29,6 +29,11 @@ pub struct NeighbourEntry {
 }
 
 impl NeighbourEntry {
+    /// The hardware address if somebody has set it by hand, or no question would be answered there.
+    fn fixed(&self) -> Option<[u8; 6]> {
+        matches!(self.state, NeighbourState::Permanent | NeighbourState::Noarp).then_some(self.mac).flatten()
+    }
+
     /// The hardware address if the kernel itself would send to it.
     pub fn usable(&self) -> Option<[u8; 6]> {
         match self.state {
@@ -43,8 +48,10 @@ impl NeighbourEntry {
     }
 }
 
-/// The hardware address that packets for `target` are sent to by this hop. If the kernel does not know it, we ask,
-/// three times within `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or 0.9
+/// The hardware address that packets for `target` are sent to by this hop. We ask, because what the kernel remembers
+/// may have been true a minute ago and no longer: a router that has failed over has another address, and probes sent to
+/// the old one would all look silent. Only an entry that somebody has set by hand is believed. We ask at most three
+/// times within `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or 0.9
 /// s.
 ///
 /// # Errors
@@ -60,8 +67,9 @@ pub fn resolve(
     else {
         return Err(no_neighbours(&hop.interface));
     };
-    if let Some(known) = known(neighbour, hop.interface.index)?.and_then(|entry| entry.usable()) {
-        return Ok(known);
+    let known = known(neighbour, hop.interface.index)?;
+    if let Some(fixed) = known.and_then(|entry| entry.fixed()) {
+        return Ok(fixed);
     }
     let (IpAddr::V4(source), IpAddr::V4(wanted)) = (hop.source, neighbour) else {
         return Err(LinkError::NoWay {

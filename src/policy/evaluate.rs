@@ -1,7 +1,7 @@
 //! From observations to findings.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -15,7 +15,8 @@ use crate::target::state::State;
 
 /// Judges what a sweep saw: exposures, the worst first, and then the allowances that nothing makes use of.
 ///
-/// Every open target is either allowed or exactly one exposure, in or out of `scope`; other states say nothing here.
+/// Every open target is either allowed or exactly one exposure, in or out of `scope`, and so is every contradictory
+/// one: it has accepted a handshake, and a reset beside it must not hide that. Other states say nothing here.
 /// An allowance is idle only if the sweep was `complete` and `scope` holds *every* target of it: a sweep that did not
 /// look everywhere (a shard, fewer ports, an interruption) cannot know that nothing is there.
 pub fn evaluate(
@@ -27,7 +28,7 @@ pub fn evaluate(
 ) -> Vec<Finding> {
     let targets = open_targets(opens);
     let mut findings: Vec<Finding> =
-        targets.iter().filter_map(|target| exposure(target, allowlist, now)).collect();
+        targets.iter().filter_map(|(target, state)| exposure(target, *state, allowlist, now)).collect();
     findings.sort_by_key(|finding| (Reverse(finding.severity), finding.ip, finding.port));
     if complete {
         findings.extend(idle_allowances(&targets, allowlist, scope, now));
@@ -35,31 +36,34 @@ pub fn evaluate(
     findings
 }
 
-/// The open targets, each once and each address in its one spelling.
-fn open_targets(opens: &[Observation]) -> BTreeSet<Target> {
+/// The targets that have accepted a handshake, each once and each address in its one spelling.
+fn open_targets(opens: &[Observation]) -> BTreeMap<Target, State> {
     opens
         .iter()
-        .filter(|observation| observation.state == State::Open)
-        .map(|observation| Target { ip: observation.target.ip.to_canonical(), ..observation.target })
+        .filter(|observation| matches!(observation.state, State::Open | State::Conflict))
+        .map(|observation| {
+            let ip = observation.target.ip.to_canonical();
+            (Target { ip, ..observation.target }, observation.state)
+        })
         .collect()
 }
 
-fn exposure(target: &Target, allowlist: &Allowlist, now: Timestamp) -> Option<Finding> {
+fn exposure(target: &Target, state: State, allowlist: &Allowlist, now: Timestamp) -> Option<Finding> {
     match allowlist.judge(target, now) {
         Judgement::Allowed(_) => None,
-        Judgement::Expired(allowance) => Some(Finding::exposure(target, Some(allowance), now)),
-        Judgement::NotAllowed => Some(Finding::exposure(target, None, now)),
+        Judgement::Expired(allowance) => Some(Finding::exposure(target, state, Some(allowance), now)),
+        Judgement::NotAllowed => Some(Finding::exposure(target, state, None, now)),
     }
 }
 
 fn idle_allowances(
-    targets: &BTreeSet<Target>,
+    targets: &BTreeMap<Target, State>,
     allowlist: &Allowlist,
     scope: &Scope,
     now: Timestamp,
 ) -> Vec<Finding> {
     let mut used = vec![false; allowlist.allowances().len()];
-    for target in targets {
+    for target in targets.keys() {
         allowlist.visit(target, |at| used[at] = true);
     }
     // Two entries for the same targets would be one finding twice.
@@ -156,9 +160,17 @@ mod tests {
     #[test]
     fn only_open_targets_are_exposed() {
         let ip = "198.18.0.9".parse().expect("ip");
-        let seen = [Reason::Rst, Reason::NoResponse, Reason::Contradiction, Reason::NoNeighbour]
-            .map(|reason| observe(ip, 22, reason));
+        let seen =
+            [Reason::Rst, Reason::NoResponse, Reason::NoNeighbour].map(|reason| observe(ip, 22, reason));
         assert_eq!(evaluate(&seen, &Allowlist::default(), &scope("198.18.0.0/24", "22"), true, now()), []);
+    }
+
+    #[test]
+    fn a_reset_beside_a_handshake_hides_nothing() {
+        let seen = [observe("198.18.0.9".parse().expect("ip"), 22, Reason::Contradiction)];
+        let findings = evaluate(&seen, &Allowlist::default(), &scope("198.18.0.0/24", "22"), true, now());
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].is_exposure() && findings[0].message.contains("as open and as closed"));
     }
 
     #[test]
@@ -236,7 +248,7 @@ mod tests {
             for finding in &findings {
                 prop_assert!(fingerprints.insert(finding.fingerprint.clone()), "one fingerprint twice");
             }
-            for target in open_targets(&opens) {
+            for (target, _) in open_targets(&opens) {
                 let allowed = list.iter().any(|entry| entry.names(&target) && !entry.is_expired(now()));
                 let told = findings
                     .iter()

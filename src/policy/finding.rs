@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::allowlist::{Allowance, Expiry};
 use crate::target::ports::{self, Severity};
+use crate::target::state::State;
 use crate::target::{Target, Transport};
 
 /// An observation judged by policy.
@@ -57,11 +58,12 @@ pub fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S:
 }
 
 impl Finding {
-    /// An open target that may not be open: no allowance names it, or the one that did has expired.
-    pub fn exposure(target: &Target, expired: Option<&Allowance>, now: Timestamp) -> Self {
+    /// A target that may not be open, and is, or has answered as open and as closed: no allowance names it, or the one
+    /// that did has expired.
+    pub fn exposure(target: &Target, state: State, expired: Option<&Allowance>, now: Timestamp) -> Self {
         let target = Target { ip: target.ip.to_canonical(), ..*target };
         let service = ports::service(target.port);
-        let why = service.map_or("no service that is known to be safe listens there", |service| service.why);
+        let why = service.map_or("no service of the catalogue is known for this port", |service| service.why);
         let name = service.map_or_else(String::new, |service| format!(" ({})", service.name));
         let judged = match expired.map(|allowance| (allowance, allowance.expires)) {
             Some((allowance, Some(until))) => {
@@ -69,6 +71,7 @@ impl Finding {
             }
             _ => "not allowed".to_owned(),
         };
+        let does = if state == State::Conflict { "answers as open and as closed" } else { "is open" };
         Finding {
             kind: FindingKind::Exposure,
             fingerprint: Fingerprint::of_target(FindingKind::Exposure, &target),
@@ -81,7 +84,7 @@ impl Finding {
             allowance: expired.map(AllowanceNote::from),
             first_seen: now,
             last_seen: now,
-            message: format!("{target}{name} is open, {judged}: {why}"),
+            message: format!("{target}{name} {does}, {judged}: {why}"),
         }
     }
 
@@ -340,10 +343,11 @@ mod tests {
                 None,
                 Severity::Medium,
                 Rule::DefaultClosed,
-                "198.18.0.10:7/tcp is open, not allowed: no service that is known to be safe listens there",
+                "198.18.0.10:7/tcp is open, not allowed: no service of the catalogue is known for this port",
             ),
         ] {
-            let finding = Finding::exposure(&target("198.18.0.10", port), expired.as_ref(), now());
+            let finding =
+                Finding::exposure(&target("198.18.0.10", port), State::Open, expired.as_ref(), now());
             assert!(finding.is_exposure());
             assert_eq!((finding.severity, finding.rule), (severity, rule));
             assert_eq!(finding.message, message);
@@ -387,7 +391,7 @@ mod tests {
     #[test]
     fn survives_json() {
         for finding in [
-            Finding::exposure(&target("198.18.0.10", 22), Some(&bastion()), now()),
+            Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&bastion()), now()),
             Finding::idle_allowance(&bastion(), now()),
         ] {
             let json = serde_json::to_value(&finding).expect("json");

@@ -149,6 +149,10 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
         writeln!(out, "{WARN}{count} unknown because {}{WARN:#}", why_unknown(reason.as_str()))?;
     }
     let packets = &summary.report.packets;
+    if packets.received == 0 && packets.sent > 0 {
+        let advice = "if anything in there should, look at the way to it (portreeve doctor TARGET)";
+        writeln!(out, "{WARN}not one target answered; {advice}{WARN:#}")?;
+    }
     writeln!(
         out,
         "{} probes sent, {} answers, {} foreign frames, {} dropped, {} refusals, {:.1} s",

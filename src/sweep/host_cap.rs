@@ -20,6 +20,9 @@ const STEP_SHIFT: u32 = 15;
 /// so for each.
 const MOST_BOOKS: u64 = 1 << 22;
 
+/// Probes that may wait for their slots at once.
+pub const MOST_WAITING: usize = 1 << 16;
+
 /// How late a probe may be for its slot.
 const LATE: Duration = Duration::from_micros(200);
 
@@ -96,9 +99,10 @@ impl HostCap {
     /// Books the next free slot of a book; says whether that is now.
     fn book_slot(&mut self, book: u32, position: u64, now: Tick) -> bool {
         let free = &mut self.next_free[book as usize];
-        // A slot counts as lying ahead if it is less than half of the wrapping range away.
+        // Slots wrap, so a book that nobody has asked for in a day may seem to lie ahead; but no slot that was really
+        // booked is further ahead than all that may wait.
         let ahead = free.wrapping_sub(steps(now)) as i32;
-        if ahead <= 0 {
+        if ahead <= 0 || i64::from(ahead) > i64::from(self.gap) * (MOST_WAITING as i64 + 1) {
             *free = steps(now).wrapping_add(self.gap);
             return true;
         }
@@ -163,6 +167,17 @@ mod tests {
         let left = drive(1, 1000, 200, |_| 30_000);
         let took = left[0].last().unwrap() - left[0][0];
         assert!(took < 5_600_000_000, "1000 probes at 200 a second took {took} ns");
+    }
+
+    /// Slots wrap after 39 hours; a host that nobody has asked for in that time must not seem booked out.
+    #[test]
+    fn an_old_book_is_a_free_one() {
+        let hours = |n: u64| Tick::from_nanos(n * 3_600_000_000_000);
+        for hour in 1..100 {
+            let mut caps = HostCap::new(1, NonZeroU32::new(200));
+            assert!(caps.admit(0, 0, hours(hour)), "after {hour} h");
+            assert!(!caps.admit(0, 1, hours(hour)), "the cap still holds");
+        }
     }
 
     #[test]

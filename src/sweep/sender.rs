@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::board::Board;
-use super::host_cap::HostCap;
+use super::host_cap::{HostCap, MOST_WAITING};
 use super::pacer::Pacer;
 use super::plan::defaults;
 use crate::link::clock::Tick;
@@ -32,9 +32,6 @@ const AHEAD: usize = 32;
 
 /// Cells looked at in one step without finding anything to send.
 const STRIDE: u64 = 1 << 16;
-
-/// Probes that may wait for their host's slot before the walk stops for them.
-const MOST_WAITING: usize = 1 << 16;
 
 /// How long the sender rests after the link refused a probe.
 const REFUSED_REST: Duration = Duration::from_micros(200);
@@ -88,8 +85,9 @@ impl<'a, T: Transmit> Sender<'a, T> {
         let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
         let stretch = cut(number as u64)..cut(number as u64 + 1);
         let share = |rate: Option<NonZeroU32>| {
-            // Never more than asked for, and never nothing, which would mean no limit.
-            rate.and_then(|pps| NonZeroU32::new((pps.get() / senders as u32).max(1)))
+            // The first senders take the remainder. Never nothing, which would mean no limit.
+            let part = |pps: u32| pps / senders as u32 + u32::from((number as u32) < pps % senders as u32);
+            rate.and_then(|pps| NonZeroU32::new(part(pps.get()).max(1)))
         };
         Sender {
             board,

@@ -1,8 +1,8 @@
 //! The sending half: a transmit ring of version 2.
 //!
 //! Frames are written into the ring in order and handed to the kernel with one call a batch. The kernel copies each
-//! whole frame (a virtio header in front of it says so), so that a slot is free again as soon as the call returns, and
-//! no device further on can still be reading it.
+//! whole frame (a virtio header in front of it says so), so that no device further on is still reading the ring when a
+//! slot comes round again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +19,9 @@ use crate::wire::syn::{SYN_FRAME_LEN, SynFields, SynTemplate};
 /// Slots of the ring, and bytes of each.
 const SLOTS: usize = 4096;
 const SLOT_LEN: usize = 128;
+
+/// What the kernel may hold of ours: it counts some 800 bytes for each frame.
+const SEND_BUFFER_BYTES: usize = SLOTS * 1024;
 
 /// `struct tpacket2_hdr`: where its fields stand, and where the frame begins behind it.
 const STATUS_AT: usize = 0;
@@ -50,6 +53,9 @@ impl PacketTransmit {
         let name = options.interface.as_str();
         let failed = |attempt, remedy| move |cause| sys::failed(attempt, name, cause, remedy);
         let socket = sys::open_deaf(name)?;
+        // Room for more frames than the ring has, as far as the system allows: a device that frees them late should
+        // refuse by its own queue, not by our socket's.
+        let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
         let set = |option, value: libc::c_int| sys::set_option(&socket, option, &value);
         set(libc::PACKET_VERSION, TPACKET_V2)
             .and_then(|()| set(libc::PACKET_VNET_HDR, 1))
@@ -159,7 +165,8 @@ impl Transmit for PacketTransmit {
             }
         }
         match sys::flush(&self.socket) {
-            Ok(()) => Ok(written),
+            // The call also succeeds if it could send only the first few, so what it left is looked for either way.
+            Ok(()) => Ok(written - self.take_back(written)),
             Err(error) if is_refusal(&error) => Ok(written - self.take_back(written)),
             Err(cause) => {
                 self.take_back(written);
