@@ -102,7 +102,8 @@ impl HostCap {
         // Slots wrap, so a book that nobody has asked for in a day may seem to lie ahead; but no slot that was really
         // booked is further ahead than all that may wait.
         let ahead = free.wrapping_sub(steps(now)) as i32;
-        if ahead <= 0 || i64::from(ahead) > i64::from(self.gap) * (MOST_WAITING as i64 + 1) {
+        let never_booked = *free == 0;
+        if never_booked || ahead <= 0 || i64::from(ahead) > i64::from(self.gap) * (MOST_WAITING as i64 + 1) {
             *free = steps(now).wrapping_add(self.gap);
             return true;
         }
