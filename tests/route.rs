@@ -39,7 +39,10 @@ const CASES: [Case; 21] = [
     ("the_wrong_interface_is_named", the_wrong_interface_is_named),
     ("addresses_and_gateways_are_listed", addresses_and_gateways_are_listed),
     ("a_cold_neighbour_is_asked", a_cold_neighbour_is_asked),
-    ("a_known_neighbour_is_not_asked", a_known_neighbour_is_not_asked),
+    (
+        "a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked",
+        a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked,
+    ),
     ("a_silent_gateway_is_an_error_in_bounded_time", a_silent_gateway_is_an_error_in_bounded_time),
     ("an_interface_without_arp_is_named", an_interface_without_arp_is_named),
 ];
@@ -477,23 +480,33 @@ fn a_cold_neighbour_is_asked() {
     assert!(began.elapsed() < Duration::from_secs(1), "the answer ends the waiting");
 }
 
-fn a_known_neighbour_is_not_asked() {
+fn a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked() {
     lay();
     let near = Interface::by_name("near0").expect("near0");
     let plan = resolve("198.18.0.9");
     let (hop, clock) = (hop(&plan, "198.18.0.9"), Monotonic::new());
     let mac = [2, 0, 0, 0, 0, 9];
     // Nobody has that address, so only the table can tell.
-    for (word, state) in [("permanent", NeighbourState::Permanent), ("stale", NeighbourState::Stale)] {
+    for (word, state) in [("permanent", NeighbourState::Permanent), ("reachable", NeighbourState::Reachable)]
+    {
         run(&format!("ip neigh replace 198.18.0.9 lladdr 02:00:00:00:00:09 dev near0 nud {word}"));
         let entry = neighbour::known(ip("198.18.0.9"), near.index).expect("the table").expect("an entry");
         assert_eq!((entry.mac, entry.state), (Some(mac), state));
         let found = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect(word);
         assert_eq!(found, mac, "{word}");
     }
-    run("ip neigh replace 198.18.0.9 lladdr 02:00:00:00:00:09 dev near0 nud failed");
-    let error = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect_err("failed");
-    assert!(error.to_string().contains("nobody on near0"), "{error}");
+    for word in ["stale", "failed"] {
+        run(&format!("ip neigh replace 198.18.0.9 lladdr 02:00:00:00:00:09 dev near0 nud {word}"));
+        let error = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect_err(word);
+        assert!(error.to_string().contains("nobody on near0"), "{word}: {error}");
+    }
+    // What the table remembers is wrong, and whoever has the address now says so.
+    run("ip route add default via 198.18.0.254");
+    run("ip neigh replace 198.18.0.254 lladdr 02:00:00:00:00:09 dev near0 nud stale");
+    let plan = resolve("198.18.64.1");
+    let hop = self::hop(&plan, "198.18.64.1");
+    let found = neighbour::resolve(hop, ip("198.18.64.1"), Duration::from_secs(3), &clock);
+    assert_eq!(found.expect("an answer"), FAR_MAC);
 }
 
 fn a_silent_gateway_is_an_error_in_bounded_time() {

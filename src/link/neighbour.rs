@@ -68,7 +68,7 @@ pub fn resolve(
         return Err(no_neighbours(&hop.interface));
     };
     let known = known(neighbour, hop.interface.index)?;
-    if let Some(fixed) = known.and_then(|entry| entry.fixed()) {
+    if let Some(fixed) = known.as_ref().and_then(|entry| entry.fixed()) {
         return Ok(fixed);
     }
     let (IpAddr::V4(source), IpAddr::V4(wanted)) = (hop.source, neighbour) else {
@@ -80,6 +80,9 @@ pub fn resolve(
     };
     let question = Question { interface: &hop.interface, mac, source, wanted };
     let answer = question.ask(patience.max(TRY_GAP * TRIES), clock)?;
+    // Silence, and yet the kernel has heard of it within seconds: some routers answer nobody but whom they know.
+    let answer =
+        answer.or(known.filter(|entry| entry.state == NeighbourState::Reachable).and_then(|entry| entry.mac));
     answer.ok_or_else(|| silence(&hop.interface, neighbour))
 }
 
