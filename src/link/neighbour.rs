@@ -68,7 +68,7 @@ pub fn resolve(
         return Err(no_neighbours(&hop.interface));
     };
     let known = known(neighbour, hop.interface.index)?;
-    if let Some(fixed) = known.as_ref().and_then(|entry| entry.fixed()) {
+    if let Some(fixed) = known.as_ref().and_then(NeighbourEntry::fixed) {
         return Ok(fixed);
     }
     let (IpAddr::V4(source), IpAddr::V4(wanted)) = (hop.source, neighbour) else {
