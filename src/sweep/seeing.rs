@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::link::clock::Tick;
-use crate::sync::{AtomicU64, CachePadded, Ordering, Queue};
+use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
 
 /// How long a frame may lie in the kernel's ring before the receiver gets it: the ring's own timer, and room for a busy
 /// machine. Readings of the drop counter say nothing of frames younger than this.
@@ -28,24 +28,46 @@ pub struct BlindSlice {
 /// Shared by sender and receiver.
 #[derive(Debug)]
 pub struct Seeing {
-    /// One queue for each sender, because each has to deal with every slice.
-    slices: Vec<Queue<BlindSlice>>,
-    /// Everything before this tick is seen, or in `slices`.
+    /// One for each sender, because each has to deal with every slice.
+    senders: Vec<Told>,
+    /// Everything before this tick is seen, or told to every sender.
     settled_until: CachePadded<AtomicU64>,
+}
+
+/// What one sender is told.
+#[derive(Debug)]
+struct Told {
+    slices: Queue<BlindSlice>,
+    /// Set once the sender has ended: nobody takes its slices any more.
+    ended: AtomicBool,
+}
+
+impl Told {
+    /// `Relaxed`: a slice too many in the queue of a sender that has just ended harms nobody.
+    fn is_behind(&self) -> bool {
+        self.slices.is_full() && !self.ended.load(Ordering::Relaxed)
+    }
 }
 
 impl Seeing {
     /// Nothing seen yet, by as many senders.
     pub fn new(senders: usize) -> Self {
         Seeing {
-            slices: (0..senders).map(|_| Queue::new(SLICES)).collect(),
+            senders: (0..senders)
+                .map(|_| Told { slices: Queue::new(SLICES), ended: AtomicBool::new(false) })
+                .collect(),
             settled_until: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
     /// Sender: the next blind slice that this sender (from 0) has not dealt with.
     pub fn take_blind(&self, sender: usize) -> Option<BlindSlice> {
-        self.slices[sender].pop()
+        self.senders[sender].slices.pop()
+    }
+
+    /// Sender: this one has ended, and must not hold up the others by slices that it never takes.
+    pub fn end(&self, sender: usize) {
+        self.senders[sender].ended.store(true, Ordering::Relaxed);
     }
 
     /// Sender: up to when it is known what was seen. `Acquire` pairs with the `Release` in [`Watch::look`], so that a
@@ -88,13 +110,13 @@ impl Watch {
         self.looked = now;
         self.seen_to = seen_to;
         if let Some(slice) = self.pending {
-            if seeing.slices.iter().any(Queue::is_full) {
+            if seeing.senders.iter().any(Told::is_behind) {
                 // A sender is behind: the slice goes on growing, and nothing after it counts as settled.
                 return;
             }
-            for queue in &seeing.slices {
-                // Nobody else pushes, so a queue that was not full still is not.
-                let _ = queue.push(slice);
+            for sender in &seeing.senders {
+                // Nobody else pushes, so the queue of a sender that was not behind has room.
+                let _ = sender.slices.push(slice);
             }
             self.pending = None;
         }
@@ -121,6 +143,18 @@ mod tests {
         assert_eq!(seeing.settled_until(), ms(1150));
         watch.look(&seeing, ms(1300), ms(1300), 6);
         assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1250)));
+    }
+
+    #[test]
+    fn a_sender_that_has_ended_holds_nobody_up() {
+        let seeing = Seeing::new(2);
+        let mut watch = Watch::new(ms(0), 0);
+        seeing.end(0);
+        for n in 1..=SLICES as u64 + 10 {
+            watch.look(&seeing, ms(n * 100), ms(n * 100), n);
+            assert!(seeing.take_blind(1).is_some(), "slice {n} never came");
+            assert_eq!(seeing.settled_until(), ms(n * 100) - RING_DELAY);
+        }
     }
 
     #[test]

@@ -127,9 +127,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if self.batch.is_empty() { Ok(self.rest(now, blocked)) } else { self.hand_over(now) }
     }
 
-    /// Takes back what was marked but never left. To be called once the driver is done with the sender, however it
-    /// ended.
+    /// Takes back what was marked but never left, and waits for nothing more. To be called once the driver is done with
+    /// the sender, however it ended.
     pub fn abandon(&mut self) {
+        self.board.seeing.end(self.number);
         for position in self.positions.drain(..) {
             self.board.table.unmark_probed(position);
         }
