@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lab::{Lab, Truth, counter, describe, missing_for_lab};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
 
 /// The argument with which this program, started again in a lab, is the scanner there.
 const CONNECT: &str = "connect-to-everything";
@@ -22,17 +22,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let missing = missing_for_lab();
-    let trial = |name: &str, test: fn()| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        });
-        // A test that cannot run here is shown as ignored, with the reason before its name.
-        match &missing {
-            Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
-            None => trial,
-        }
-    };
+    let trial = |name: &str, test: fn()| lab::trial(name, test, missing.as_deref());
     let trials = vec![
         trial("truth_agrees_with_connect", truth_agrees_with_connect),
         trial("same_seed_same_truth", same_seed_same_truth),

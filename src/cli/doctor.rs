@@ -1,14 +1,11 @@
 //! `portreeve doctor`: which engine would run and why, and what stands in the way.
 
 use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 
 use super::engine::{Decision, decide};
-use super::{Failure, Status, output, overlay, vitals};
-use crate::config::file::Config;
+use super::{Failure, Input, Status, output, vitals};
 use crate::config::options::EngineChoice;
 use crate::config::settings::Settings;
 use crate::link::connect;
@@ -20,11 +17,7 @@ use crate::target::scope::Scope;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    settings: Settings,
-
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    input: Input,
 }
 
 /// How good or bad a fact is.
@@ -49,8 +42,7 @@ struct Fact {
 
 /// Examines the machine, and the way to the targets if any are named. Sends nothing.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
-    let settings = overlay(&args.settings, Some(config.settings));
+    let (settings, _) = args.input.read()?;
     let mut facts = vec![kernel(), privilege(), source_ports(), descriptors()];
     facts.extend(conntrack());
     if settings.networks.is_empty() && settings.declared.is_empty() {
@@ -160,8 +152,7 @@ fn engine_without_targets(settings: &Settings) -> Fact {
 
 /// The way to the targets: routes, next hops, engine.
 fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
-    let ends: Vec<(IpAddr, IpAddr)> =
-        scope.ranges().iter().map(|range| (range.first(), range.last())).collect();
+    let ends: Vec<_> = scope.ends().collect();
     let routes = match RoutePlan::survey(&ends, settings.interface.as_deref()) {
         Ok(routes) => routes,
         Err(error) => return facts.push(fault("route", error.to_string(), "mend that first")),

@@ -202,5 +202,5 @@ fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<En
 }
 
 fn fence(scope: &Scope) -> Fence {
-    Fence::new(scope.ranges().iter().map(|range| (range.first(), range.last())), scope.ports().iter())
+    Fence::new(scope.ends(), scope.ports().iter())
 }

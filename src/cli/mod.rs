@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::file::Config;
 use crate::config::settings::Settings;
+use crate::policy::allowlist::Allowance;
 
 /// What the program's exit status says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,7 +114,21 @@ pub fn main() -> ExitCode {
 /// What ends a command early, in words for the person who typed it.
 type Failure = Box<dyn std::error::Error>;
 
-/// The settings that hold: what was typed, and under it what the file says.
-fn overlay(typed: &Settings, file: Option<Settings>) -> Settings {
-    typed.clone().or(file.unwrap_or_default())
+// What is to be done: typed, and under it what the file says. No doc comment: clap would take it for the command's own.
+#[derive(Debug, clap::Args)]
+struct Input {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Input {
+    /// The settings that hold, and the allowances of the file.
+    fn read(&self) -> Result<(Settings, Vec<Allowance>), Failure> {
+        let file = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        Ok((self.settings.clone().or(file.settings), file.allow))
+    }
 }

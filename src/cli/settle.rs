@@ -38,7 +38,7 @@ pub fn settle(settings: &Settings) -> Result<Settled, Failure> {
         None => whole,
     };
     refuse_more_than_memory(&part, vitals::available_memory())?;
-    let survey = RoutePlan::survey(&ends(&part), settings.interface.as_deref())?;
+    let survey = RoutePlan::survey(&part.ends().collect::<Vec<_>>(), settings.interface.as_deref())?;
     let left_out = left_out(settings, &part, &survey)?;
     let without: Vec<AddressRange> = left_out.iter().map(|left| AddressRange::single(left.ip)).collect();
     let ranges = subtract(part.ranges(), &merge(&without));
@@ -48,7 +48,7 @@ pub fn settle(settings: &Settings) -> Result<Settled, Failure> {
         Scope::new(&ranges, &[], part.ports().clone())?
     };
     // Strict this time: an address without a way is an error that the user should mend, not a result.
-    let routes = RoutePlan::resolve(&ends(&scope), settings.interface.as_deref())?;
+    let routes = RoutePlan::resolve(&scope.ends().collect::<Vec<_>>(), settings.interface.as_deref())?;
     Ok(Settled { scope, left_out, routes })
 }
 
@@ -65,10 +65,6 @@ fn refuse_more_than_memory(scope: &Scope, available: Option<u64>) -> Result<(), 
         .into()),
         _ => Ok(()),
     }
-}
-
-fn ends(scope: &Scope) -> Vec<(IpAddr, IpAddr)> {
-    scope.ranges().iter().map(|range| (range.first(), range.last())).collect()
 }
 
 /// Beyond this host's own addresses, somebody must have said that the networks are theirs to probe.

@@ -14,8 +14,8 @@ use ulid::Ulid;
 use super::engine::{self, Wanted};
 use super::progress::ProgressLine;
 use super::settle::{Settled, settle};
-use super::{Failure, Status, output, overlay};
-use crate::config::file::{Config, load_allowlist};
+use super::{Failure, Input, Status, output};
+use crate::config::file::load_allowlist;
 use crate::config::options::{EngineChoice, Rate};
 use crate::config::settings::Settings;
 use crate::link::clock::Monotonic;
@@ -38,11 +38,7 @@ use crate::target::state::State;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    settings: Settings,
-
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    input: Input,
 
     /// How to print results
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -107,9 +103,7 @@ const ONE_SENDER_PPS: u32 = 150_000;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
-    let settings = overlay(&args.settings, Some(config.settings));
-    let mut allowances = config.allow;
+    let (settings, mut allowances) = args.input.read()?;
     if let Some(path) = &settings.allowlist {
         allowances.extend(load_allowlist(path)?);
     }
@@ -119,7 +113,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     }
     let settled = settle(&settings)?;
     if let Some(path) = &args.output {
-        let inputs = [args.config.as_deref(), settings.allowlist.as_deref()];
+        let inputs = [args.input.config.as_deref(), settings.allowlist.as_deref()];
         output::refuse_unfit(path, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
     }
     let clock = Monotonic::new();

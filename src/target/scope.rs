@@ -75,6 +75,11 @@ impl Scope {
         &self.ranges
     }
 
+    /// The first and last address of each range.
+    pub fn ends(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        self.ranges.iter().map(|range| (range.first(), range.last()))
+    }
+
     /// The ports of every address.
     pub fn ports(&self) -> &PortSet {
         &self.ports

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Failed, Trial};
+
 /// What a correct sweep of a lab finds, as its truth file says.
 #[derive(Debug, Default)]
 pub struct Truth {
@@ -94,6 +96,18 @@ pub fn missing_for_lab() -> Option<String> {
     let said = String::from_utf8_lossy(&output.stdout);
     let named = said.lines().find_map(|line| line.strip_prefix("missing: "));
     Some(named.map_or_else(|| format!("a working lab ({})", output.status), str::to_owned))
+}
+
+/// A test that needs a lab: where something is missing for one, it is shown as ignored, and its kind says why.
+pub fn trial(name: &str, test: fn(), missing: Option<&str>) -> Trial {
+    let trial = Trial::test(name, move || {
+        test();
+        Ok::<(), Failed>(())
+    });
+    match missing {
+        Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
+        None => trial,
+    }
 }
 
 /// A lab to come: its options, and the time that its command may take.

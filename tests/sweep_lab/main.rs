@@ -15,7 +15,7 @@ mod watch;
 use std::process::ExitCode;
 
 use lab::missing_for_lab;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
 
 type Case = (&'static str, fn());
 
@@ -49,16 +49,6 @@ fn main() -> ExitCode {
     // Rates and deadlines are measured, which two cases at a time would spoil for each other.
     arguments.test_threads = Some(1);
     let missing = missing_for_lab();
-    let trial = |&(name, test): &Case| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        });
-        // A test that cannot run here is shown as ignored, with the reason before its name.
-        match &missing {
-            Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
-            None => trial,
-        }
-    };
+    let trial = |&(name, test): &Case| lab::trial(name, test, missing.as_deref());
     libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
 }
