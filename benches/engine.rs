@@ -2,7 +2,7 @@
 //! nothing; at a million probes a second each of them may take some hundred nanoseconds, all together.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 
 use divan::Bencher;
@@ -13,14 +13,15 @@ use portreeve::target::scope::Scope;
 use portreeve::target::state::Reason;
 use portreeve::target::table::Table;
 use portreeve::target::{Target, Transport};
-use portreeve::wire::frame::parse_ethernet;
-use portreeve::wire::syn::{SYN_FRAME_LEN, SynFields, SynTemplate};
+use portreeve::wire::frame::parse_ip;
+use portreeve::wire::syn::{MAX_SYN_LEN, SynFields, SynTemplate};
 
 /// Steps in one measured stretch, so that reading the clock costs nothing beside them.
 const STEPS: u64 = 4096;
 /// A /16 and the six risky ports.
 const TARGETS: u64 = 65_536 * 6;
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 fn main() {
     divan::main();
@@ -76,21 +77,41 @@ fn cookie_token(bencher: Bencher<'_, '_>) {
     });
 }
 
-fn fields(n: u64) -> SynFields {
-    SynFields {
-        destination: (0xc612_0000 + n as u32).into(),
-        destination_port: 22,
-        source_port: 16_384 + (n as u16 & 0x3fff),
-        sequence: n as u32,
+/// Which addresses a probe and its answer have.
+#[derive(Clone, Copy, Debug)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    fn source(self) -> IpAddr {
+        match self {
+            Family::Ipv4 => IpAddr::V4(SOURCE),
+            Family::Ipv6 => IpAddr::V6(SOURCE_V6),
+        }
+    }
+
+    fn fields(self, n: u64) -> SynFields {
+        let destination = match self {
+            Family::Ipv4 => IpAddr::V4((0xc612_0000 + n as u32).into()),
+            Family::Ipv6 => IpAddr::V6((u128::from(SOURCE_V6) + u128::from(n)).into()),
+        };
+        SynFields {
+            destination,
+            destination_port: 22,
+            source_port: 16_384 + (n as u16 & 0x3fff),
+            sequence: n as u32,
+        }
     }
 }
 
-#[divan::bench]
-fn template_write(bencher: Bencher<'_, '_>) {
-    let template = SynTemplate::new(SOURCE, [2; 6], [4; 6]);
+#[divan::bench(args = [Family::Ipv4, Family::Ipv6])]
+fn template_write(bencher: Bencher<'_, '_>, family: Family) {
+    let template = SynTemplate::ethernet(family.source(), [2; 6], [4; 6]);
     measure(bencher, |n| {
-        let mut frame = [0; SYN_FRAME_LEN];
-        template.write(&mut frame, &fields(n));
+        let mut frame = [0; MAX_SYN_LEN];
+        template.write(&mut frame, &family.fields(n));
         frame
     });
 }
@@ -101,41 +122,51 @@ enum Reply {
     Rst,
     SynAck,
     Icmp,
+    SynAckIpv6,
 }
 
-#[divan::bench(args = [Reply::Rst, Reply::SynAck, Reply::Icmp])]
+#[divan::bench(args = [Reply::Rst, Reply::SynAck, Reply::Icmp, Reply::SynAckIpv6])]
 fn reply_parse(bencher: Bencher<'_, '_>, reply: Reply) {
-    let frame = match reply {
+    let packet = match reply {
         Reply::Rst => tcp_answer(0x14),
         Reply::SynAck => tcp_answer(0x12),
         Reply::Icmp => icmp_answer(),
+        Reply::SynAckIpv6 => tcp_answer_ipv6(),
     };
-    measure(bencher, |_| parse_ethernet(black_box(&frame)));
+    measure(bencher, |_| parse_ip(black_box(&packet)));
 }
 
-fn syn() -> [u8; SYN_FRAME_LEN] {
-    let mut frame = [0; SYN_FRAME_LEN];
-    SynTemplate::new(SOURCE, [2; 6], [4; 6]).write(&mut frame, &fields(772));
-    frame
+fn syn(family: Family) -> Vec<u8> {
+    let mut packet = vec![0; MAX_SYN_LEN];
+    let length = SynTemplate::bare(family.source()).write(&mut packet, &family.fields(772)).expect("room");
+    packet.truncate(length);
+    packet
 }
 
 /// Our SYN, turned round.
 fn tcp_answer(flags: u8) -> Vec<u8> {
-    let mut frame = syn().to_vec();
-    frame[26..34].rotate_left(4);
-    frame[34..38].rotate_left(2);
-    frame[47] = flags;
-    frame
+    let mut packet = syn(Family::Ipv4);
+    packet[12..20].rotate_left(4);
+    packet[20..24].rotate_left(2);
+    packet[33] = flags;
+    packet
+}
+
+/// The same over IPv6.
+fn tcp_answer_ipv6() -> Vec<u8> {
+    let mut packet = syn(Family::Ipv6);
+    packet[8..40].rotate_left(16);
+    packet[40..44].rotate_left(2);
+    packet[53] = 0x12;
+    packet
 }
 
 /// An ICMP error of the router that quotes our SYN.
 fn icmp_answer() -> Vec<u8> {
-    let syn = syn();
-    let mut frame = syn[..14].to_vec();
-    frame.extend([0x45, 0, 0, 56, 0, 0, 0, 0, 63, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
-    frame.extend([3, 13, 0, 0, 0, 0, 0, 0]);
-    frame.extend(&syn[14..42]);
-    frame
+    let mut packet = vec![0x45, 0, 0, 56, 0, 0, 0, 0, 63, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+    packet.extend([3, 13, 0, 0, 0, 0, 0, 0]);
+    packet.extend(&syn(Family::Ipv4)[..28]);
+    packet
 }
 
 /// The receiver records on another thread, a little behind the sender's marks: both at once on the same cache lines.

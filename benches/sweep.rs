@@ -5,6 +5,8 @@ use std::io;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use std::sync::Arc;
+
 use portreeve::link::sim::{Behaviour, SimNetwork, SimRules};
 use portreeve::sweep::cookie::SourcePorts;
 use portreeve::sweep::plan::{Plan, StateSet};
@@ -39,7 +41,11 @@ fn plan() -> Plan {
         seed: 1,
         tries: 3,
         rate: None,
+        governed: false,
         host_rate: None,
+        network_rate: None,
+        canaries: Vec::new(),
+        routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),
         vantage: Vantage {

@@ -128,7 +128,7 @@ inside_lab() {
 
 lab_portreeve() {
     timeout "$LAB_LIMIT" "$portreeve" sweep "$LAB_NETWORK" --ports "$LAB_PORTS" --authorization "compare.sh" --tries "$tries" \
-        --engine packet --rate 100M --host-rate 1000000 --states all --format jsonl --output found
+        --engine packet --rate 100M --host-rate none --network-rate none --no-verify --states all --format jsonl --output found
 }
 
 # masscan waits in its receive loop for a packet before it looks whether its time is over; in a lab where nobody but the
@@ -274,7 +274,7 @@ inside_sending() {
 }
 
 send_portreeve() {
-    local options=(--engine packet --ports 1-100 --rate 100M --host-rate 1000000 --tries 1)
+    local options=(--engine packet --ports 1-100 --rate 100M --host-rate none --network-rate none --no-verify --tries 1)
     timeout -s INT "$SENDING_LIMIT" "$portreeve" sweep 198.18.0.0/15 "${options[@]}" --senders 1 --authorization "compare.sh" \
         --format jsonl --output found
 }

@@ -16,8 +16,16 @@ use std::str::FromStr;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
-const USAGE: &str = "usage: lab-fleet --network NET --ports LIST --open N --seed N \
-                     [--drop NET] [--reject NET] --truth FILE";
+const USAGE: &str = "usage: lab-fleet --network NET --ports LIST --open N --seed N [--drop NET]... [--reject NET]... \
+                     [--absent NET]... [--drop-ports LIST] [--reject-ports LIST] [--shut-ports LIST] \
+                     --truth FILE [--table FILE]";
+
+// What a truth file says of a target: its state, and the reason that the state rests on.
+const OPEN: &str = "open syn-ack";
+const CLOSED: &str = "closed rst";
+const DROPPED: &str = "filtered no-response";
+const REJECTED: &str = "filtered icmp-admin-prohibited";
+const ABSENT: &str = "unreachable no-neighbour";
 
 fn main() -> ExitCode {
     match run() {
@@ -35,6 +43,7 @@ fn run() -> Result<(), String> {
     let open = plan.choose()?;
     let mut fleet = Fleet::bind(&open)?;
     plan.write_truth(&open).map_err(|e| format!("cannot write {}: {e}", plan.truth.display()))?;
+    plan.write_table(&open).map_err(|e| format!("cannot write the table: {e}"))?;
     let mut out = io::stdout();
     writeln!(out, "ready").and_then(|()| out.flush()).map_err(|e| format!("standard output: {e}"))?;
     std::thread::spawn(exit_with_stdin);
@@ -130,21 +139,85 @@ impl SplitMix {
     }
 }
 
+/// What keeps a target from simply being open or closed, in the order in which it decides.
+#[derive(Default)]
+struct Parts {
+    absent: Vec<Net>,
+    drop_ports: Vec<u16>,
+    reject_ports: Vec<u16>,
+    shut_ports: Vec<u16>,
+    drop: Vec<Net>,
+    reject: Vec<Net>,
+}
+
+impl Parts {
+    /// Takes an option, or says that it is none of these.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "--absent" => self.absent.push(value.parse()?),
+            "--drop" => self.drop.push(value.parse()?),
+            "--reject" => self.reject.push(value.parse()?),
+            "--drop-ports" => self.drop_ports = parse_ports(value)?,
+            "--reject-ports" => self.reject_ports = parse_ports(value)?,
+            "--shut-ports" => self.shut_ports = parse_ports(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// State and reason of a target that one of the parts decides.
+    fn of(&self, target: SocketAddr) -> Option<&'static str> {
+        let holds = |nets: &[Net]| nets.iter().any(|net| net.contains(target.ip()));
+        if holds(&self.absent) {
+            Some(ABSENT)
+        } else if self.drop_ports.contains(&target.port()) {
+            Some(DROPPED)
+        } else if self.reject_ports.contains(&target.port()) {
+            Some(REJECTED)
+        } else if self.shut_ports.contains(&target.port()) {
+            Some(CLOSED)
+        } else if holds(&self.drop) {
+            Some(DROPPED)
+        } else if holds(&self.reject) {
+            Some(REJECTED)
+        } else {
+            None
+        }
+    }
+
+    /// The lines of the truth file, of which the first that names a target decides.
+    fn lines(&self, network: Net) -> Vec<String> {
+        let nets = |nets: &[Net], state| nets.iter().map(|net| format!("net {net} {state}")).collect();
+        let ports = |ports: &[u16], state| {
+            ports.iter().map(|port| format!("port {network} {port} {state}")).collect::<Vec<_>>()
+        };
+        let lines: [Vec<String>; 6] = [
+            nets(&self.absent, ABSENT),
+            ports(&self.drop_ports, DROPPED),
+            ports(&self.reject_ports, REJECTED),
+            ports(&self.shut_ports, CLOSED),
+            nets(&self.drop, DROPPED),
+            nets(&self.reject, REJECTED),
+        ];
+        lines.concat()
+    }
+}
+
 /// What was asked for on the command line.
 struct Plan {
     network: Net,
     ports: Vec<u16>,
     open: u64,
     seed: u64,
-    drop: Option<Net>,
-    reject: Option<Net>,
+    parts: Parts,
     truth: PathBuf,
+    table: Option<PathBuf>,
 }
 
 impl Plan {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut network, mut ports, mut truth) = (None, None, None);
-        let (mut open, mut seed, mut drop, mut reject) = (None, 1, None, None);
+        let (mut network, mut ports, mut truth, mut table) = (None, None, None, None);
+        let (mut open, mut seed, mut parts) = (None, 1, Parts::default());
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
             match name.as_str() {
@@ -152,9 +225,9 @@ impl Plan {
                 "--ports" => ports = Some(parse_ports(&value)?),
                 "--open" => open = Some(parse_number(&name, &value)?),
                 "--seed" => seed = parse_number(&name, &value)?,
-                "--drop" => drop = Some(value.parse::<Net>()?),
-                "--reject" => reject = Some(value.parse::<Net>()?),
                 "--truth" => truth = Some(PathBuf::from(value)),
+                "--table" => table = Some(PathBuf::from(value)),
+                _ if parts.set(&name, &value)? => {}
                 _ => return Err(format!("unknown option {name}\n{USAGE}")),
             }
         }
@@ -167,14 +240,28 @@ impl Plan {
             ports: ports.ok_or_else(|| format!("--ports is missing\n{USAGE}"))?,
             open: open.ok_or_else(|| format!("--open is missing\n{USAGE}"))?,
             seed,
-            drop,
-            reject,
+            parts,
             truth: truth.ok_or_else(|| format!("--truth is missing\n{USAGE}"))?,
+            table,
         })
     }
 
-    fn filtered(&self, ip: IpAddr) -> bool {
-        [self.drop, self.reject].into_iter().flatten().any(|net| net.contains(ip))
+    /// Every target of the network.
+    fn targets(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = (0..self.network.size()).map(|n| self.network.nth(n));
+        addresses.flat_map(|ip| self.ports.iter().map(move |&port| SocketAddr::new(ip, port)))
+    }
+
+    /// Writes the truth once more, a line a target, for readers that cannot count with networks.
+    fn write_table(&self, open: &BTreeSet<SocketAddr>) -> io::Result<()> {
+        let Some(path) = &self.table else { return Ok(()) };
+        let mut out = BufWriter::new(File::create(path)?);
+        for target in self.targets() {
+            let other = if open.contains(&target) { OPEN } else { CLOSED };
+            let state = self.parts.of(target).unwrap_or(other);
+            writeln!(out, "{} {} {state}", target.ip(), target.port())?;
+        }
+        out.flush()
     }
 
     /// The listeners: exactly as many distinct pairs as asked for, none of them in a filtered part.
@@ -182,17 +269,18 @@ impl Plan {
         // The network holds 2^24 addresses at most, so neither count can leave 64 bits.
         let addresses = self.network.size() as u64;
         let ports = self.ports.len() as u64;
-        let free = (0..addresses).filter(|&i| !self.filtered(self.network.nth(i.into()))).count() as u64;
-        if self.open > free * ports {
-            return Err(format!("--open {} is more than the {} unfiltered targets", self.open, free * ports));
+        let free = self.targets().filter(|&target| self.parts.of(target).is_none()).count() as u64;
+        if self.open > free {
+            return Err(format!("--open {} is more than the {free} unfiltered targets", self.open));
         }
         let mut random = SplitMix(self.seed);
         let mut chosen = BTreeSet::new();
         while (chosen.len() as u64) < self.open {
             let index = random.below(addresses * ports);
             let ip = self.network.nth((index / ports).into());
-            if !self.filtered(ip) {
-                chosen.insert(SocketAddr::new(ip, self.ports[(index % ports) as usize]));
+            let target = SocketAddr::new(ip, self.ports[(index % ports) as usize]);
+            if self.parts.of(target).is_none() {
+                chosen.insert(target);
             }
         }
         Ok(chosen)
@@ -202,22 +290,23 @@ impl Plan {
         let mut out = BufWriter::new(File::create(&self.truth)?);
         let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
         writeln!(out, "# What a correct sweep of this lab finds. Fields are separated by one space.")?;
-        writeln!(out, "#   net NET STATE REASON: every port of every address of NET")?;
+        writeln!(
+            out,
+            "#   net NET STATE REASON: every port of every address of NET; the first such line decides"
+        )?;
+        writeln!(out, "#   port NET PORT STATE REASON: that port of every address of NET")?;
         writeln!(out, "#   open ADDR PORT: a real listener")?;
         writeln!(out, "#   default STATE REASON: every target that no line above names")?;
         writeln!(out, "# network {}", self.network)?;
         writeln!(out, "# ports {}", ports.join(","))?;
         writeln!(out, "# seed {}", self.seed)?;
-        if let Some(net) = self.drop {
-            writeln!(out, "net {net} filtered no-response")?;
-        }
-        if let Some(net) = self.reject {
-            writeln!(out, "net {net} filtered icmp-admin-prohibited")?;
+        for line in self.parts.lines(self.network) {
+            writeln!(out, "{line}")?;
         }
         for target in open {
             writeln!(out, "open {} {}", target.ip(), target.port())?;
         }
-        writeln!(out, "default closed rst")?;
+        writeln!(out, "default {CLOSED}")?;
         out.flush()
     }
 }

@@ -10,6 +10,8 @@ set -euo pipefail
 
 SELF=$(readlink -f -- "${BASH_SOURCE[0]}")
 REPO=$(dirname -- "$(dirname -- "$SELF")")
+# shellcheck source=scripts/lab-kinds.sh
+. "$REPO/scripts/lab-kinds.sh"
 BUILD_COMMAND="cargo build --release --example lab-fleet"
 
 # Where everything that a lab keeps lies: a tmpfs that only the lab sees and that ends with it.
@@ -36,12 +38,16 @@ options:
   --loss-out PERCENT  random loss of IP packets from the scanner (0)
   --loss-back PERCENT random loss of IP packets to the scanner (0)
   --quick             count and lose nothing on the way: for measuring speed
+  --kinds             networks of every kind around it, as listed in scripts/lab-kinds.sh
   --fleet PATH        the lab-fleet program (the newest in the target directory)
   --dir DIR           keep the files of the lab in DIR (a private directory that ends with the lab)
 
 COMMAND gets these variables:
   LAB_TRUTH           the truth file: what a correct sweep finds
+  LAB_TABLE           the same, a line for each target: ADDR PORT STATE REASON
+  LAB_KINDS           with --kinds: a line for each network: KIND NAMESPACE NET OPEN DEVICE
   LAB_NETWORK, LAB_PORTS
+  LAB_WEATHER         a program that breaks things in mid-sweep (see: scripts/lab-weather.sh help)
   LAB_DIR             a scratch directory
   LAB_DEVICE, LAB_GATEWAY, LAB_GATEWAY_MAC   its only way to the fleet
 
@@ -59,7 +65,7 @@ die() {
 
 set_defaults() {
     network=198.18.0.0/16 ports=22,3306,5432,6379,9200,27017 seed=1
-    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir='' quick=no
+    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir='' quick=no kinds=no
     command=()
 }
 
@@ -79,6 +85,10 @@ parse_options() {
                 ;;
             --quick)
                 quick=yes
+                shift
+                ;;
+            --kinds)
+                kinds=yes network=198.18.0.0/22 ports=$KIND_PORTS open=1024
                 shift
                 ;;
             *) die "unknown option $1 (see: scripts/lab.sh help)" ;;
@@ -211,7 +221,7 @@ enter() {
 }
 
 inside_arguments() {
-    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir" "$quick")
+    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir" "$quick" "$kinds")
 }
 
 cmd_run() {
@@ -358,9 +368,10 @@ END
 }
 
 start_fleet() {
-    local options=(--network "$network" --ports "$ports" --open "$open" --seed "$seed" --truth "$LAB_TRUTH") word=''
+    local options=(--network "$network" --ports "$ports" --open "$open" --seed "$seed" --truth "$LAB_TRUTH" --table "$LAB_TABLE") word=''
     [[ $drop_net == none ]] || options+=(--drop "$drop_net")
     [[ $reject_net == none ]] || options+=(--reject "$reject_net")
+    [[ $kinds == no ]] || options+=("${KIND_FILTERS[@]}")
     ulimit -n "$(ulimit -Hn)"
     # A session of its own: a Ctrl-C for the command must not close the ports that it still looks at.
     coproc FLEET { exec setsid nsenter --net="$RUN/netns/fleet" -- "$fleet" "${options[@]}"; }
@@ -369,7 +380,7 @@ start_fleet() {
 }
 
 build_lab() {
-    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10} quick=${11}
+    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10} quick=${11} kinds=${12}
     local limit
     limit=$(ulimit -n)
     private_filesystems
@@ -378,11 +389,13 @@ build_lab() {
     router_rules | in_netns router nft -f -
     if [[ -n $dir ]]; then mkdir -p -- "$dir"; fi
     LAB_DIR=$(readlink -f -- "${dir:-$RUN/lab}")
+    LAB_TABLE=$LAB_DIR/table
     LAB_TRUTH=$LAB_DIR/truth LAB_NETWORK=$network LAB_PORTS=$ports
-    LAB_DEVICE=scan0 LAB_GATEWAY=192.0.2.1
+    LAB_DEVICE=scan0 LAB_GATEWAY=192.0.2.1 LAB_WEATHER=$REPO/scripts/lab-weather.sh
     LAB_GATEWAY_MAC=$(ip -n router -o link show to-scan | sed -n 's/.*link\/ether \([0-9a-f:]*\).*/\1/p')
-    export LAB_DIR LAB_TRUTH LAB_NETWORK LAB_PORTS LAB_DEVICE LAB_GATEWAY LAB_GATEWAY_MAC
+    export LAB_DIR LAB_TRUTH LAB_TABLE LAB_NETWORK LAB_PORTS LAB_DEVICE LAB_GATEWAY LAB_GATEWAY_MAC LAB_WEATHER
     start_fleet
+    [[ $kinds == no ]] || build_kinds
     ulimit -Sn "$limit"
 }
 
@@ -390,8 +403,8 @@ build_lab() {
 cmd_inside() {
     local status=0
     trap : INT TERM
-    build_lab "${@:1:11}"
-    shift 11
+    build_lab "${@:1:12}"
+    shift 12
     "$@" || status=$?
     exit "$status"
 }
@@ -418,7 +431,7 @@ demo_allowlist() {
 cmd_inside_demo() {
     local portreeve=$1 status=0
     demo_allowlist >"$LAB_DIR/allowlist.toml"
-    "$portreeve" sweep "$LAB_NETWORK" --rate 200k --authorization "lab demo" --allowlist "$LAB_DIR/allowlist.toml" || status=$?
+    "$portreeve" sweep "$LAB_NETWORK" --rate 200k --network-rate none --authorization "lab demo" --allowlist "$LAB_DIR/allowlist.toml" || status=$?
     printf '\nThe lab has %d open ports, 5 of them allowed. portreeve exited with %d.\n' \
         "$(grep -c '^open ' "$LAB_TRUTH")" "$status"
     exit "$status"

@@ -2,12 +2,13 @@
 //! is.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portreeve::config::diagnostic::{ConfigError, Source};
 use portreeve::config::file::{Config, RouteEntry, load_allowlist, parse_allowlist};
-use portreeve::config::options::EngineChoice;
+use portreeve::config::options::{Cap, EngineChoice};
 use portreeve::target::ports::PortSet;
 use proptest::prelude::*;
 
@@ -25,7 +26,7 @@ fn the_documented_example_loads_clean() {
     assert_eq!(settings.owner.as_deref(), Some("netops@example.com"));
     assert_eq!(settings.ports, Some(PortSet::risky()));
     assert_eq!(settings.interval, Some(Duration::from_secs(60)));
-    assert_eq!(settings.rate.map(|rate| rate.to_string()).as_deref(), Some("50000"));
+    assert_eq!(settings.rate_limit, NonZeroU32::new(50_000));
     assert!(settings.networks.is_empty(), "the file declares, the command line names targets");
     assert_eq!(settings.scope().expect("a scope").hosts(), 65_536 - 256 + 256);
 
@@ -51,14 +52,74 @@ fn the_documented_example_loads_clean() {
 #[test]
 fn every_key_of_sweep_is_read() {
     let text = "[sweep]\nports = [22, \"redis\", \"8000-8002\"]\ninterval = \"1h 30m\"\nrate_max = \"10k\"\n\
-                host_rate_max = 100\ntries = 3\nengine = \"connect\"\ninterface = \"eth0\"\nallowlist = \"a.toml\"\n";
+                host_rate = 100\nnetwork_rate = \"none\"\n\
+                canaries = [\"198.18.0.10:22\", \"[2001:db8::1]:22\"]\n\
+                tries = 3\nengine = \"connect\"\ninterface = \"eth0\"\nallowlist = \"a.toml\"\n";
     let settings = Config::parse(&Source::new("/etc/portreeve/c.toml", text)).expect("clean").settings;
     assert_eq!(settings.ports.expect("ports").to_string(), "22,6379,8000-8002");
     assert_eq!(settings.interval, Some(Duration::from_secs(5400)));
-    assert_eq!(settings.rate.expect("a rate").to_string(), "10000");
-    assert_eq!((settings.host_rate, settings.tries), (Some(100), Some(3)));
+    assert_eq!((settings.rate, settings.rate_limit), (None, NonZeroU32::new(10_000)));
+    assert_eq!(settings.host_rate.and_then(Cap::pps), NonZeroU32::new(100));
+    assert_eq!((settings.network_rate, settings.tries), (Some(Cap::None), Some(3)));
+    let canaries = ["198.18.0.10:22", "[2001:db8::1]:22"].map(|at| at.parse().expect(at));
+    assert_eq!(settings.declared_canaries, canaries);
     assert_eq!((settings.engine, settings.interface.as_deref()), (Some(EngineChoice::Connect), Some("eth0")));
     assert_eq!(settings.allowlist, Some(PathBuf::from("/etc/portreeve/a.toml")));
+}
+
+#[test]
+fn every_key_of_scope_is_read() {
+    let text = "[scope]\nnetworks = [\"198.18.0.10-20\", \"DB.example.net\"]\nfiles = [\"fleet.txt\", \"/srv/b.txt\"]\n\
+                exclude = [\"198.18.0.12-13\"]\nexclude_files = [\"never.txt\"]\n\
+                [[scope.inventory]]\nfile = \"a.json\"\naddress = \"a.b\"\nname = \"n\"\n\
+                [[scope.inventory]]\nfile = \"b.json\"\naddress = \"ip\"\n";
+    let settings = Config::parse(&Source::new("/etc/portreeve/c.toml", text)).expect("clean").settings;
+    assert_eq!(settings.declared, ["198.18.0.10-198.18.0.20".parse().expect("a range")]);
+    assert_eq!(settings.exclude, ["198.18.0.12-198.18.0.13".parse().expect("a range")]);
+    let path = |name: &str| PathBuf::from("/etc/portreeve").join(name);
+    assert_eq!(settings.exclude_file, [path("never.txt")]);
+    let sources = settings.sources;
+    assert_eq!(sources.names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["db.example.net"]);
+    assert_eq!(sources.files, [path("fleet.txt"), path("/srv/b.txt")]);
+    let [first, second] = &sources.inventories[..] else { panic!("{:?}", sources.inventories) };
+    assert_eq!((first.file.clone(), first.address.to_string().as_str()), (path("a.json"), "a.b"));
+    assert_eq!(first.name.as_ref().map(ToString::to_string).as_deref(), Some("n"));
+    assert_eq!((second.file.clone(), second.name.is_none()), (path("b.json"), true));
+    // Files and inventories are networks enough.
+    for text in ["[scope]\nfiles = [\"a\"]\n", "[[scope.inventory]]\nfile = \"a\"\naddress = \"ip\"\n"] {
+        assert!(Config::parse(&Source::new("c.toml", text)).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn sources_that_are_none() {
+    check(
+        "[scope]\nnetworks = [\"198.18.0.300\", \"a b\"]\nfiles = []\nexclude = [\"db.example.net\"]\n\
+         [[scope.inventory]]\nfile = \"a.json\"\nadress = \"ip\"\n[[scope.inventory]]\nfile = \"\"\n\
+         address = \"a..b\"\n",
+        &[
+            "c.toml:2:13: `198.18.0.300` is no address, network or range; write 198.18.0.7, 198.18.0.0/16 or \
+             198.18.0.10-198.18.0.20",
+            "c.toml:2:29: `a b` is no address and no host name; write 198.18.0.7, 198.18.0.0/16, 198.18.0.10-20 or \
+             db.example.net",
+            "c.toml:3:9: `files` names no file; write files = [\"fleet.txt\"]",
+            "c.toml:4:12: `db.example.net` is no address, network or range, and nothing is excluded by name; write its \
+             addresses, because a name can move and would uncover what it was to protect",
+            "c.toml:7:1: unknown key `adress` in [[scope.inventory]]; did you mean `address`? known here: file, address, \
+             name",
+            "c.toml:9:8: `file` is blank; write file = \"fleet.json\"",
+            "c.toml:10:11: `a..b` is no field; write a key such as PrivateIpAddress, or up to 16 with dots between them",
+        ],
+    );
+    check(
+        "[scope]\nowner = \"netops\"\n",
+        &["c.toml:1:1: `networks` is missing in [scope]; add networks = [\"198.18.0.0/24\"]"],
+    );
+    check(
+        "[scope]\nnetworks = [\"198.18.0.0/24\"]\ninventory = { file = \"a\", address = \"b\" }\n",
+        &["c.toml:3:13: `inventory` may stand several times, but it stands here as a single table; write \
+             [[scope.inventory]]"],
+    );
 }
 
 #[test]
@@ -98,8 +159,8 @@ fn networks_that_are_none() {
         &[
             "c.toml:2:30: an entry of `networks` must be text in quotes, but the number 5 stands here; write networks = \
              [\"198.18.0.0/24\"]",
-            "c.toml:2:33: `ä` is no address, network or range; write 198.18.0.7, 198.18.0.0/16 or \
-             198.18.0.10-198.18.0.20",
+            "c.toml:2:33: `ä` is no address and no host name; write 198.18.0.7, 198.18.0.0/16, 198.18.0.10-20 or \
+             db.example.net",
             "c.toml:2:38: `198.18.0.0/33` has no prefix length from 0 to 32 behind the slash; write a network \
              such as 198.18.0.0/16 or 2001:db8:1::/120",
         ],
@@ -161,8 +222,8 @@ fn keys_that_nobody_knows() {
     check(
         "[scope]\nnetwroks = [\"198.18.0.0/16\"]\n",
         &[
-            "c.toml:2:1: unknown key `netwroks` in [scope]; did you mean `networks`? known here: networks, exclude, \
-           owner",
+            "c.toml:2:1: unknown key `netwroks` in [scope]; did you mean `networks`? known here: networks, files, \
+             inventory, exclude, exclude_files, owner",
         ],
     );
     check(
@@ -185,7 +246,7 @@ fn keys_that_nobody_knows() {
 #[test]
 fn values_of_the_wrong_type_or_range() {
     check(
-        "[sweep]\nports = true\ninterval = 60\nrate_max = 0\ntries = 11\nengine = \"xdp\"\nhost_rate_max = -1\n\
+        "[sweep]\nports = true\ninterval = 60\nrate_max = 0\ntries = 11\nengine = \"xdp\"\nhost_rate = -1\n\
          interface = \"a/b\"\nallowlist = 7\n",
         &[
             "c.toml:2:9: `ports` must be a text such as \"risky\", or an array such as [22, \"redis\"], but the boolean \
@@ -196,8 +257,8 @@ fn values_of_the_wrong_type_or_range() {
              rate_max = 50_000",
             "c.toml:5:9: `tries` must be a whole number from 1 to 10, but the number 11 stands here; write tries = 4",
             "c.toml:6:10: the xdp engine comes in a later version; choose packet, the fastest of this one, or auto",
-            "c.toml:7:17: `host_rate_max` must be a whole number from 1 to 100000000, but the number -1 stands here; \
-             write host_rate_max = 200",
+            "c.toml:7:13: `host_rate` must be a whole number from 1 to 100000000, but the number -1 stands here; \
+             write host_rate = 200",
             "c.toml:8:13: `a/b` is no name of an interface; `ip link` lists them",
             "c.toml:9:13: `allowlist` must be text in quotes, but the number 7 stands here; write allowlist = \
              \"allow.toml\"",
@@ -218,6 +279,18 @@ fn values_of_the_wrong_type_or_range() {
             "c.toml:4:12: `10m` is no rate; write packets a second such as 5000, 10k or 1M",
             "c.toml:5:9: `tries` must be a whole number from 1 to 10, but the text \"3\" stands here; write tries = 4",
             "c.toml:6:10: `raw` is no engine; choose auto, packet or connect",
+        ],
+    );
+    check(
+        "[sweep]\nhost_rate = \"auto\"\nnetwork_rate = \"0\"\nrate_max = \"auto\"\ncanaries = [\"198.18.0.1\", 7]\n",
+        &[
+            "c.toml:2:13: `auto` is no rate; write packets a second such as 5000, 10k or 1M, or none for no cap",
+            "c.toml:3:16: the rate `0` is not from 1 to 100000000; write packets a second such as 5000, 10k or 1M, or \
+             none for no cap",
+            "c.toml:4:12: `auto` is no rate; write packets a second such as 5000, 10k or 1M",
+            "c.toml:5:13: `198.18.0.1` is no endpoint; write IP:PORT, such as 198.18.0.10:22 or [2001:db8::1]:22",
+            "c.toml:5:27: an entry of `canaries` must be text in quotes, but the number 7 stands here; write canaries \
+             = [\"198.18.0.10:22\"]",
         ],
     );
     check("[sweep]\nports = []\n", &["c.toml:2:9: `ports` names no port; write ports = \"risky\""]);

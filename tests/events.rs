@@ -1,13 +1,21 @@
 //! The events, byte for byte: what readers rely on changes only when a golden line here changes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use portreeve::policy::allowlist::Allowance;
 use portreeve::policy::finding::Finding;
-use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText};
+use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
+use portreeve::sink::text::{self, Summary};
+use portreeve::sweep::banner::{Banner, Protocol};
 use portreeve::sweep::ledger::Ledger;
-use portreeve::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
+use portreeve::sweep::report::{
+    CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Vantage, Verdict,
+};
+use portreeve::sweep::untrusted::Untrusted;
+use portreeve::sweep::verified::{AnswersAll, Conduct, Confirmation, Verification};
+use portreeve::target::names::Names;
 use portreeve::target::scope::Shard;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
@@ -35,7 +43,10 @@ fn sweep() -> Ulid {
 }
 
 fn ad_hoc() -> Run {
-    Run::new(sweep(), Some("TICKET-1"))
+    let range = |ip: &str| ip.parse().expect(ip);
+    // The second is nothing that a terminal should be shown as it is; in JSON it is a text like any other.
+    let named = [(range("198.18.3.5"), "db.example.net"), (range("198.18.3.5"), "a \"b\"\x1b[2J")];
+    Run::new(sweep(), Some("TICKET-1")).with_names(Names::new(named))
 }
 
 fn declared() -> Run {
@@ -73,18 +84,23 @@ fn announcements() -> [Announcement; 2] {
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
     let full = Announcement {
         scope: ScopeText {
-            networks: texts(&["198.18.0.0/16", "2001:db8:1::/120"]),
+            networks: texts(&["198.18.0.0/16", "2001:db8:1::/120", "db.example.net"]),
+            sources: vec![SourceText { file: "fleet.json".into(), targets: 12, skipped: 3 }],
+            unresolved: texts(&["old.example.net"]),
             exclude: texts(&["198.18.4.0/24"]),
             left_out: vec![LeftOut { ip: [198, 18, 0, 1].into(), why: "this host's own gateway" }],
             ports: texts(&["22", "8000-8100"]),
+            canary_ports: vec![50_001, 60_002, 61_003],
             declared: 123,
         },
         engine: "packet".into(),
         vantage: packet(),
         shard: Some(Shard { number: 2, of: 3 }),
         tries: 3,
+        governed: true,
         rate_max_pps: Some(10_000),
         host_rate_max_pps: Some(200),
+        network_rate_max_pps: Some(5000),
         seed: u64::MAX.to_string(),
         version: "0.1.0",
         owner: Some("netops@example.com".into()),
@@ -92,17 +108,22 @@ fn announcements() -> [Announcement; 2] {
     let least = Announcement {
         scope: ScopeText {
             networks: texts(&["127.0.0.1"]),
+            sources: Vec::new(),
+            unresolved: Vec::new(),
             exclude: Vec::new(),
             left_out: Vec::new(),
             ports: texts(&["22"]),
+            canary_ports: Vec::new(),
             declared: 1,
         },
         engine: "connect".into(),
         vantage: connect(),
         shard: None,
         tries: 1,
+        governed: false,
         rate_max_pps: None,
         host_rate_max_pps: None,
+        network_rate_max_pps: None,
         seed: "0".into(),
         version: "0.1.0",
         owner: None,
@@ -116,6 +137,7 @@ fn observations() -> Vec<(Observation, bool)> {
         target: target(ip, port),
         state,
         reason,
+        unknown: reason.is_none().then_some(UnknownReason::CanariesSilent),
         tries,
         rtt_us,
         ttl,
@@ -143,6 +165,20 @@ fn observations() -> Vec<(Observation, bool)> {
     ]
 }
 
+fn banner() -> Banner {
+    Banner { protocol: Protocol::Ssh, text: Untrusted::new(b"SSH-2.0-x\x1b[2J\r\n") }
+}
+
+/// What a second look may come to.
+fn confirmation(verification: Verification) -> Confirmation {
+    match verification {
+        Verification::Verified => {
+            Confirmation { verification, conduct: Some(Conduct::Spoke), banner: Some(banner()) }
+        }
+        _ => Confirmation { verification, ..Confirmation::default() },
+    }
+}
+
 fn findings() -> Vec<Finding> {
     let allowance = |expires: Option<&str>, line| Allowance {
         hosts: vec!["198.18.0.10".parse().expect("a host"), "198.18.1.0/24".parse().expect("a network")],
@@ -153,12 +189,49 @@ fn findings() -> Vec<Finding> {
         line,
     };
     let expired = allowance(Some("2026-01-31"), Some(7));
+    let names = vec!["db.example.net".to_owned(), "orders".to_owned()];
+    let exposure = |ip, port, expired, verification| {
+        Finding::exposure(&target(ip, port), State::Open, expired, confirmation(verification), time())
+    };
+    let device = AnswersAll {
+        canary_ports: vec![50_001, 60_002, 61_003],
+        conduct: [Conduct::Quiet].into(),
+        ..AnswersAll::default()
+    };
     vec![
-        Finding::exposure(&target("198.18.3.4", 6379), State::Open, None, time()),
-        Finding::exposure(&target("2001:db8:1::4", 7), State::Open, None, time()),
-        Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&expired), time()),
+        Finding { names, ..exposure("198.18.3.4", 6379, None, Verification::Skipped) },
+        exposure("2001:db8:1::4", 7, None, Verification::Refused),
+        exposure("198.18.0.10", 22, Some(&expired), Verification::Verified),
+        Finding::answers_all([198, 18, 3, 4].into(), 1000, &device, time()),
         Finding::idle_allowance(&expired, time()),
         Finding::idle_allowance(&allowance(None, None), time()),
+    ]
+}
+
+/// One that was whole all the time, and one that was not.
+fn paths() -> Vec<PathReport> {
+    let ip = |text: &str| text.parse::<IpAddr>().expect(text);
+    let outage = |reason, until_ms| OutageReport { reason, from_ms: 1200, until_ms };
+    vec![
+        PathReport {
+            interface: "lan0".into(),
+            source: ip("198.18.255.1"),
+            next_hop: Some(ip("198.18.255.254")),
+            heard: true,
+            canaries: CanaryCount { asked: 120, lost: 1 },
+            outages: Vec::new(),
+        },
+        PathReport {
+            interface: "lan1".into(),
+            source: ip("2001:db8::1"),
+            next_hop: None,
+            heard: false,
+            canaries: CanaryCount::default(),
+            outages: vec![
+                outage(UnknownReason::LinkDown, Some(4300)),
+                outage(UnknownReason::CanariesSilent, None),
+            ],
+        },
     ]
 }
 
@@ -173,7 +246,8 @@ fn reports() -> [Report; 3] {
         verdict,
         ledger,
         unknown_reasons,
-        packets: Packets { sent: 30, received: 20, foreign: 3, dropped: 2, refused: 1 },
+        packets: Packets { sent: 30, canaries: 4, received: 20, foreign: 3, dropped: 2, refused: 1 },
+        paths: paths(),
     };
     let books = |counts: &[(State, u64)]| {
         let mut ledger = Ledger::new(counts.iter().map(|(_, count)| count).sum());
@@ -186,12 +260,19 @@ fn reports() -> [Report; 3] {
         (UnknownReason::ReceiverDropped, 3),
         (UnknownReason::SendRefused, 2),
         (UnknownReason::LinkFailed, 1),
+        (UnknownReason::LinkDown, 1),
+        (UnknownReason::SourceGone, 1),
+        (UnknownReason::NextHopSilent, 1),
+        (UnknownReason::NextHopMoved, 1),
+        (UnknownReason::CanariesSilent, 1),
+        (UnknownReason::PathLossy, 1),
+        (UnknownReason::NothingHeard, 1),
     ]);
     let complete = report(Verdict::Complete, books(&known.map(|state| (state, 2))), BTreeMap::new());
     let degraded = Report {
         shard: Some(Shard { number: 2, of: 3 }),
         vantage: packet(),
-        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 10)]), every_reason)
+        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 17)]), every_reason)
     };
     let interrupted = BTreeMap::from([(UnknownReason::Interrupted, 2)]);
     let blind = report(Verdict::Blind, books(&[(State::Unknown, 2)]), interrupted);
@@ -207,8 +288,11 @@ fn built() -> [String; 4] {
     let announcements = announcements();
     let [full, least] = &announcements;
     let started = line(&ad_hoc().started(time(), full)) + &line(&declared().started(time(), least));
-    let port =
-        observations().iter().map(|(seen, verified)| line(&ad_hoc().port(time(), seen, *verified))).collect();
+    let seen = observations();
+    let port: String =
+        seen.iter().map(|(seen, verified)| line(&ad_hoc().port(time(), seen, *verified))).collect();
+    let again = line(&ad_hoc().verified_port(time(), &seen[1].0, Some(&banner())));
+    let port = port + &again;
     let finding = findings().iter().map(|finding| line(&declared().finding(time(), finding))).collect();
     let completed = reports().iter().map(|report| line(&ad_hoc().completed(report, 5))).collect();
     [started, port, finding, completed]
@@ -227,6 +311,20 @@ fn events_are_as_they_were() {
     }
 }
 
+/// What people read in place of these events.
+#[test]
+fn the_text_says_what_is_not_known_and_why() {
+    let [announced, _] = announcements();
+    let [_, degraded, _] = reports();
+    let names = Names::default();
+    let summary =
+        Summary { announced: &announced, report: &degraded, findings: &[], listed: &[], names: &names };
+    let mut text = Vec::new();
+    text::write(&mut text, &summary).expect("memory");
+    let text = String::from_utf8(text).expect("text");
+    insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+}
+
 fn golden_events() -> Vec<Value> {
     let lines = GOLDEN.iter().flat_map(|(_, text)| text.lines());
     lines.map(|line| serde_json::from_str(line).expect(line)).collect()
@@ -235,7 +333,7 @@ fn golden_events() -> Vec<Value> {
 #[test]
 fn every_event_has_its_head() {
     let events = golden_events();
-    assert_eq!(events.len(), 2 + 8 + 5 + 3);
+    assert_eq!(events.len(), 2 + 9 + 6 + 3);
     for event in events {
         let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("no {field}: {event}"));
         assert_eq!(text("schema"), "portreeve/1");
@@ -272,7 +370,8 @@ fn the_schema_refuses_what_is_no_event() {
         refused("no sweep", &|event| {
             event.as_object_mut().expect("an object").remove("sweep");
         });
-        for nested in ["scope", "vantage", "ledger", "packets", "shard", "allowance"] {
+        for nested in ["scope", "vantage", "ledger", "packets", "shard", "allowance", "banner", "answers_all"]
+        {
             if event.get(nested).is_some() {
                 refused("an unknown field inside", &|event| event[nested]["surprise"] = 1.into());
             }

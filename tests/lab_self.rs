@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let missing = missing_for_lab();
     let trial = |name: &str, test: fn()| lab::trial(name, test, missing.as_deref());
     let trials = vec![
+        lab::trial("truth_lines_decide_in_order", truth_lines_decide_in_order, None),
         trial("truth_agrees_with_connect", truth_agrees_with_connect),
         trial("same_seed_same_truth", same_seed_same_truth),
         trial("loss_is_what_was_asked_for", loss_is_what_was_asked_for),
@@ -102,6 +103,23 @@ fn same_seed_same_truth() {
     // Pinned, so that no change of the generator goes unnoticed.
     let pinned = [(Ipv4Addr::new(198, 18, 7, 48), 27017), (Ipv4Addr::new(198, 18, 7, 55), 5432)];
     assert_eq!(opens, pinned);
+}
+
+/// Networks and ports of both families: the first line that names a target decides, the listeners come after them.
+fn truth_lines_decide_in_order() {
+    let truth = Truth::parse(
+        "net 2001:db8::10/124 unreachable no-neighbour\nport 2001:db8::/120 80 filtered no-response\n\
+         port 198.18.0.0/24 80 closed rst\nnet 198.18.0.0/28 filtered icmp-admin-prohibited\n\
+         open 2001:db8::1 22\nopen 198.18.0.1 22\ndefault closed rst\n",
+    );
+    let state = |ip: &str, port| truth.state(ip.parse::<std::net::IpAddr>().expect("an address"), port).1;
+    assert_eq!(state("2001:db8::1f", 80), "no-neighbour");
+    assert_eq!(state("2001:db8::20", 80), "no-response");
+    assert_eq!(state("2001:db8::1", 22), "syn-ack");
+    assert_eq!(state("2001:db8::2", 22), "rst");
+    assert_eq!(state("198.18.0.1", 80), "rst");
+    assert_eq!(state("198.18.0.1", 22), "icmp-admin-prohibited");
+    assert_eq!(truth.opens().collect::<Vec<_>>(), [(Ipv4Addr::new(198, 18, 0, 1), 22)]);
 }
 
 /// 6000 datagrams to a rejected address make 6000 chances out, and one ICMP answer to each that arrives.

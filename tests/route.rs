@@ -1,24 +1,19 @@
-//! Routes and neighbours on a real kernel. Every case runs this program anew in network and mount namespaces of its
-//! own, lays a small network there out of veth pairs, and asks about it. The machine's own interfaces are not in there,
-//! so no packet can leave by them.
-//!
-//! Root runs it as it is; anybody else in a user namespace, where the system allows that. Where it cannot run, each
-//! case is shown as ignored, with the reason.
+//! Routes and neighbours on a real kernel, in small networks of namespaces.
 
-use std::env;
 use std::net::IpAddr;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use portreeve::link::LinkError;
 use portreeve::link::clock::Monotonic;
 use portreeve::link::interface::{self, Interface, InterfaceKind};
 use portreeve::link::neighbour::{self, NeighbourState};
 use portreeve::link::route::{self, GapReason, Hop, HopKind, RoutePlan};
 
-/// A case runs in its own namespaces and panics if it fails.
-type Case = (&'static str, fn());
+#[path = "netns/mod.rs"]
+mod netns;
+
+use netns::{Case, FAR_MAC, NEAR_MAC, ip, lay, run, wait_for_carrier};
 
 const CASES: [Case; 21] = [
     ("a_gateway_serves_what_is_behind_it", a_gateway_serves_what_is_behind_it),
@@ -48,111 +43,7 @@ const CASES: [Case; 21] = [
 ];
 
 fn main() -> ExitCode {
-    if let Ok(wanted) = env::var(CASE) {
-        return run_inside(&wanted);
-    }
-    let arguments = Arguments::from_args();
-    let obstacle = obstacle();
-    let trials = CASES
-        .iter()
-        .map(|(name, _)| {
-            let trial = Trial::test(*name, || run_outside(name)).with_ignored_flag(obstacle.is_some());
-            trial.with_kind(obstacle.clone().unwrap_or_default())
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// The variable that tells the program which case it is in there for.
-const CASE: &str = "PORTREEVE_TEST_ROUTE_CASE";
-
-/// The variable that tells it which namespaces it must have left behind.
-const OUTSIDE: &str = "PORTREEVE_TEST_ROUTE_OUTSIDE";
-
-/// The case in namespaces of its own, from outside.
-fn run_outside(name: &str) -> Result<(), Failed> {
-    let program = env::current_exe()?;
-    let output =
-        private().arg(program).env(CASE, name).env(OUTSIDE, namespaces()).stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&said)).into())
-}
-
-/// The case, once inside.
-fn run_inside(wanted: &str) -> ExitCode {
-    let Some((_, case)) = CASES.iter().find(|(name, _)| *name == wanted) else {
-        panic!("there is no case {wanted}");
-    };
-    // What follows would rearrange the machine's own network if the program were not in there.
-    assert_ne!(env::var(OUTSIDE).expect(OUTSIDE), namespaces(), "no namespaces of its own");
-    // `ip netns` keeps its names there, and the host's are none of ours.
-    run("mount -t tmpfs tmpfs /run");
-    run("ip link set lo up");
-    case();
-    ExitCode::SUCCESS
-}
-
-/// The command that runs what follows in namespaces of its own.
-fn private() -> Command {
-    let mut command = Command::new("unshare");
-    if !is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--net", "--mount", "--"]);
-    command
-}
-
-/// The network and the mount namespace that the program is in.
-fn namespaces() -> String {
-    let of = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("namespaces in /proc");
-    format!("{} {}", of("net").display(), of("mnt").display())
-}
-
-fn is_root() -> bool {
-    let user = Command::new("id").arg("-u").output();
-    user.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-/// Why the cases cannot run here, if they cannot.
-fn obstacle() -> Option<String> {
-    if Command::new("ip").arg("-V").output().is_err() {
-        return Some("cannot run: no ip(8)".to_owned());
-    }
-    let laid = "mount -t tmpfs tmpfs /run && ip netns add far && ip link add near0 type veth peer name far0 netns far";
-    match private().args(["sh", "-c", laid]).output() {
-        Err(_) => Some("cannot run: no unshare(1)".to_owned()),
-        Ok(output) if output.status.success() => None,
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Some(format!("cannot run: {}", said.lines().next().unwrap_or("namespaces are refused")))
-        }
-    }
-}
-
-/// Runs a command of this small network, which must succeed.
-fn run(line: &str) {
-    let mut words = line.split_whitespace();
-    let program = words.next().expect("a command");
-    let output = Command::new(program).args(words).output().expect(line);
-    assert!(output.status.success(), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-
-/// This host is 198.18.0.1/24 on `near0`; at the other end, in a namespace of its own, is 198.18.0.254.
-fn lay() {
-    run("ip netns add far");
-    run("ip link add near0 address 02:00:00:00:00:01 type veth \
-         peer name far0 address 02:00:00:00:00:fe netns far");
-    run("ip address add 198.18.0.1/24 dev near0");
-    run("ip link set near0 up");
-    run("ip -n far address add 198.18.0.254/24 dev far0");
-    run("ip -n far link set far0 up");
-    wait_for_carrier("near0");
+    netns::main(&CASES)
 }
 
 /// A second interface `side0` with 198.18.1.1/24, and 198.18.1.254 at its other end.
@@ -163,19 +54,6 @@ fn lay_side() {
     run("ip -n far address add 198.18.1.254/24 dev side1");
     run("ip -n far link set side1 up");
     wait_for_carrier("side0");
-}
-
-/// The kernel tells of carrier a moment after it is there.
-fn wait_for_carrier(name: &str) {
-    let began = Instant::now();
-    while !Interface::by_name(name).expect(name).running {
-        assert!(began.elapsed() < Duration::from_secs(10), "{name} has no carrier");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().expect(text)
 }
 
 fn range(text: &str) -> (IpAddr, IpAddr) {
@@ -382,8 +260,11 @@ fn ipv6_goes_the_same_way() {
     assert!(error.to_string().contains("no route"), "{error}");
     let clock = Monotonic::new();
     let hop = hop(&plan, "2001:db8:1::9");
-    let error = neighbour::resolve(hop, ip("2001:db8:1::9"), Duration::ZERO, &clock).expect_err("IPv6");
-    assert!(error.to_string().contains("IPv6 next hops are not supported yet"), "{error}");
+    let error = neighbour::resolve(hop, ip("2001:db8:1::9"), Duration::ZERO, &clock).expect_err("silence");
+    assert!(error.to_string().contains("answered 3 neighbour solicitations"), "{error}");
+    run("ip -n far address add 2001:db8::fe/64 dev far0 nodad");
+    let found = neighbour::resolve(hop, ip("2001:db8:1::9"), Duration::ZERO, &clock);
+    assert_eq!(found.expect("an answer").mac, FAR_MAC);
 }
 
 fn an_interface_that_is_down_is_named() {
@@ -476,7 +357,7 @@ fn a_cold_neighbour_is_asked() {
     let (hop, clock) = (hop(&plan, "198.18.64.1"), Monotonic::new());
     let began = Instant::now();
     let mac = neighbour::resolve(hop, ip("198.18.64.1"), Duration::from_secs(3), &clock);
-    assert_eq!(mac.expect("an answer"), FAR_MAC);
+    assert_eq!(mac.expect("an answer").mac, FAR_MAC);
     assert!(began.elapsed() < Duration::from_secs(1), "the answer ends the waiting");
 }
 
@@ -493,7 +374,7 @@ fn a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked() {
         let entry = neighbour::known(ip("198.18.0.9"), near.index).expect("the table").expect("an entry");
         assert_eq!((entry.mac, entry.state), (Some(mac), state));
         let found = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect(word);
-        assert_eq!(found, mac, "{word}");
+        assert_eq!((found.mac, found.answers), (mac, false), "{word}");
     }
     for word in ["stale", "failed"] {
         run(&format!("ip neigh replace 198.18.0.9 lladdr 02:00:00:00:00:09 dev near0 nud {word}"));
@@ -506,7 +387,7 @@ fn a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked() {
     let plan = resolve("198.18.64.1");
     let hop = self::hop(&plan, "198.18.64.1");
     let found = neighbour::resolve(hop, ip("198.18.64.1"), Duration::from_secs(3), &clock);
-    assert_eq!(found.expect("an answer"), FAR_MAC);
+    assert_eq!(found.expect("an answer").mac, FAR_MAC);
 }
 
 fn a_silent_gateway_is_an_error_in_bounded_time() {

@@ -1,9 +1,11 @@
 //! A hundred million targets fit into 256 MiB: the board of such a sweep is laid out in full, and the kernel is
 //! asked what the process has needed. Alone in its file, because the answer is the whole process's.
 
+use std::sync::Arc;
+
 use portreeve::sweep::board::Board;
+use portreeve::sweep::caps::Caps;
 use portreeve::sweep::cookie::SourcePorts;
-use portreeve::sweep::host_cap::HostCap;
 use portreeve::sweep::plan::{Plan, StateSet};
 use portreeve::sweep::report::Vantage;
 use portreeve::target::ports::PortSet;
@@ -22,7 +24,11 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         seed: 1,
         tries: 3,
         rate: None,
+        governed: false,
         host_rate: std::num::NonZeroU32::new(200),
+        network_rate: std::num::NonZeroU32::new(5000),
+        canaries: Vec::new(),
+        routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::default(),
         vantage: Vantage {
@@ -35,8 +41,7 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         },
     };
     let board = Board::new(&plan, &[7; 16], 2).expect("memory for 200 MB");
-    let caps =
-        [HostCap::new(plan.scope.hosts(), plan.host_rate), HostCap::new(plan.scope.hosts(), plan.host_rate)];
+    let caps = [(); 2].map(|()| Caps::new(plan.scope.hosts(), plan.host_rate, plan.network_rate));
     // Every page is touched by the first lap of a sweep.
     for position in (0..board.table.len()).step_by(1024) {
         board.table.mark_probed(position);

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use portreeve::link::LinkError;
 use portreeve::link::clock::{Clock, Tick};
 use portreeve::link::fence::Fence;
+use portreeve::link::guard::Trouble;
 use portreeve::link::sim::{Behaviour, SimNetwork, SimRules};
+use portreeve::link::{LinkError, Probe};
 use portreeve::sweep::cookie::{Cookie, SourcePorts};
 use portreeve::sweep::plan::{Plan, StateSet};
 use portreeve::sweep::report::{Observation, UnknownReason, Vantage, Verdict};
 use portreeve::sweep::run::{Observer, Outcome, Progress, run_simulated};
-use portreeve::target::Target;
 use portreeve::target::scope::Scope;
 use portreeve::target::state::{Reason, State};
+use portreeve::target::{Target, Transport};
 use portreeve::wire::reply::{Answer, Reply};
 use ulid::Ulid;
 
@@ -43,7 +45,11 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         seed,
         tries: 3,
         rate: NonZeroU32::new(50_000),
+        governed: false,
         host_rate: NonZeroU32::new(200),
+        network_rate: None,
+        canaries: Vec::new(),
+        routes: Arc::default(),
         source_ports: PORTS,
         wanted: StateSet::all(),
         vantage: Vantage {
@@ -213,7 +219,8 @@ fn refused_probes_are_counted_and_sent_again() {
         let (outcome, notebook) = sweep(&plan(scope, seed), &network);
         check_exact(seed, &notebook, &truth, false);
         assert!(outcome.report.packets.refused > 200, "seed {seed}: {:?}", outcome.report.packets);
-        assert_eq!(outcome.report.packets.sent, network.probes().len() as u64, "seed {seed}");
+        let packets = outcome.report.packets;
+        assert_eq!(packets.sent + packets.canaries, network.probes().len() as u64, "seed {seed}");
     }
 }
 
@@ -238,6 +245,8 @@ fn contradictions_are_conflicts() {
         let (outcome, notebook) = sweep(&plan(scope, seed), &network);
         assert_eq!((outcome.report.ledger.conflict, outcome.report.ledger.closed), (1, 15), "seed {seed}");
         let conflict = notebook.0.values().find(|o| o.state == State::Conflict).expect("a conflict");
+        let asked = network.probes().iter().filter(|(_, probe)| probe.ip == odd).count();
+        assert!(asked >= 3, "seed {seed}: a conflict is probed again, and was {asked} times");
         assert_eq!((conflict.target.ip, conflict.reason), (odd, Some(Reason::Contradiction)));
     }
 }
@@ -299,7 +308,8 @@ fn forged_replies_change_nothing() {
         }
         let (outcome, _) = sweep(&plan(scope, seed), &network);
         let report = outcome.report;
-        assert_eq!((report.ledger.filtered, report.packets.received), (128, 0), "seed {seed}: {report:?}");
+        // Nothing was heard, so that not even silence is an answer.
+        assert_eq!((report.ledger.unknown, report.packets.received), (128, 0), "seed {seed}: {report:?}");
         assert!(report.packets.foreign > forged * 9 / 10, "seed {seed}: {report:?} of {forged}");
     }
 }
@@ -312,6 +322,7 @@ fn a_sweep_keeps_its_rate_its_host_cap_and_the_space_between_tries() {
             SimNetwork::new(SimRules { seed, otherwise: Behaviour::Silent, ..SimRules::default() }, []);
         let plan = Plan {
             rate: NonZeroU32::new(1000),
+            governed: false,
             host_rate: NonZeroU32::new(20),
             tries: 2,
             ..plan(scope, seed)
@@ -391,5 +402,411 @@ fn nothing_passes_the_fence_even_if_the_scope_is_wrong() {
         for (_, probe) in network.probes() {
             assert!(declared.index_of(probe.ip, probe.port).is_some(), "{probe:?} left");
         }
+    }
+}
+
+fn ms(n: u64) -> Tick {
+    Tick::from_nanos(10_000_000_000 + n * 1_000_000)
+}
+
+/// The network carries nothing for a while, in the middle and at the end of the first pass. The guard may notice it or
+/// not; where it does not, the canaries do.
+#[test]
+fn an_outage_makes_nothing_filtered_that_is_not() {
+    for noticed in [Some(Trouble::LinkDown), Some(Trouble::NextHopSilent), None] {
+        for seed in seeds() {
+            let outages = vec![(ms(120), ms(900), noticed), (ms(1500), ms(4600), noticed)];
+            let scope = scope("198.18.0.0/20", "risky");
+            let (network, truth) = mixed(&scope, SimRules { seed, outages, ..SimRules::default() });
+            let plan = Plan { rate: NonZeroU32::new(20_000), tries: 1, ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            let report = &outcome.report;
+            assert_eq!(report.verdict, Verdict::Complete, "seed {seed}, {noticed:?}: {report:?}");
+            check_exact(seed, &notebook, &truth, false);
+        }
+    }
+}
+
+/// It goes down and does not come back: what was answered stands, everything else is unknown, and says why.
+#[test]
+fn an_outage_without_end_leaves_the_rest_unknown() {
+    for (noticed, reason) in
+        [(Some(Trouble::SourceGone), UnknownReason::SourceGone), (None, UnknownReason::CanariesSilent)]
+    {
+        for seed in seeds() {
+            let outages = vec![(ms(400), Tick::from_nanos(u64::MAX), noticed)];
+            let scope = scope("198.18.0.0/20", "risky");
+            let (network, truth) = mixed(&scope, SimRules { seed, outages, ..SimRules::default() });
+            let plan = Plan { rate: NonZeroU32::new(20_000), ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            let report = &outcome.report;
+            assert_eq!(report.verdict, Verdict::Degraded, "seed {seed}: {report:?}");
+            assert_eq!(report.ledger.filtered, truth_filtered_by_icmp(&notebook), "seed {seed}: {report:?}");
+            assert_eq!(report.unknown_reasons.keys().collect::<Vec<_>>(), [&reason], "seed {seed}");
+            check_exact(seed, &notebook, &truth, true);
+            assert!(report.duration_ms < 20_000, "seed {seed}: {} ms", report.duration_ms);
+        }
+    }
+}
+
+fn truth_filtered_by_icmp(notebook: &Notebook) -> u64 {
+    notebook.0.values().filter(|o| o.reason == Some(Reason::IcmpAdminProhibited)).count() as u64
+}
+
+#[test]
+fn silence_where_nobody_ever_answered_proves_nothing() {
+    let scope = scope("198.18.0.0/24", "risky");
+    let rules = SimRules { otherwise: Behaviour::Silent, ..SimRules::default() };
+    let (outcome, _) = sweep(&plan(scope, 1), &SimNetwork::new(rules, []));
+    assert_eq!(outcome.report.verdict, Verdict::Blind);
+    assert_eq!(outcome.report.unknown_reasons, BTreeMap::from([(UnknownReason::NothingHeard, 1536)]));
+}
+
+/// A network in which nobody answers but the one endpoint that was named, if that.
+fn sweep_by_canary(plan: Plan, otherwise: Behaviour, canary: Behaviour) -> (Outcome, Notebook) {
+    let target = plan.scope.target(77);
+    let rules = SimRules { seed: plan.seed, otherwise, ..SimRules::default() };
+    let network = SimNetwork::new(rules, [((target.ip, target.port), canary)]);
+    sweep(&Plan { canaries: vec![target], ..plan }, &network)
+}
+
+#[test]
+fn silence_is_proven_by_an_endpoint_that_is_known_to_answer() {
+    for (canary, tries) in [(Behaviour::Open, 3), (Behaviour::Closed, 3), (Behaviour::Closed, 1)] {
+        for seed in seeds() {
+            let plan = Plan { tries, ..plan(scope("198.18.0.0/24", "risky"), seed) };
+            let (outcome, _) = sweep_by_canary(plan, Behaviour::Silent, canary);
+            let report = &outcome.report;
+            assert_eq!(report.verdict, Verdict::Complete, "seed {seed}, {canary:?}: {report:?}");
+            assert_eq!(report.ledger.filtered, 1535, "seed {seed}, {canary:?}: {report:?}");
+        }
+    }
+}
+
+/// Routers say of every other host that it is not there: something was heard, and yet the named endpoint is missing.
+#[test]
+fn an_endpoint_that_is_known_to_answer_and_does_not_accuses_the_path() {
+    for otherwise in [Behaviour::Silent, Behaviour::Icmp(3, 1)] {
+        for (seed, tries) in seeds().into_iter().flat_map(|seed| [(seed, 1), (seed, 3)]) {
+            let plan = Plan { tries, ..plan(scope("198.18.0.0/24", "risky"), seed) };
+            let (outcome, _) = sweep_by_canary(plan, otherwise, Behaviour::Silent);
+            let report = &outcome.report;
+            let (verdict, unknown) = match otherwise {
+                Behaviour::Silent => (Verdict::Blind, 1536),
+                _ => (Verdict::Degraded, 1),
+            };
+            assert_eq!(report.verdict, verdict, "seed {seed}, {otherwise:?}: {report:?}");
+            assert_eq!(report.unknown_reasons, BTreeMap::from([(UnknownReason::CanariesSilent, unknown)]));
+            assert!(report.duration_ms < 20_000, "seed {seed}, {otherwise:?}: {} ms", report.duration_ms);
+        }
+    }
+}
+
+/// Without its place a silent canary would say nothing; with it, it costs no more than a little loss.
+#[test]
+fn a_named_endpoint_that_dies_accuses_nobody_while_others_answer() {
+    for seed in seeds() {
+        let plan = plan(scope("198.18.0.0/22", "risky"), seed);
+        let (outcome, _) = sweep_by_canary(plan, Behaviour::Closed, Behaviour::Silent);
+        let report = &outcome.report;
+        assert_eq!(
+            (report.verdict, report.ledger.filtered),
+            (Verdict::Complete, 1),
+            "seed {seed}: {report:?}"
+        );
+    }
+}
+
+/// The host answers 200 closed ports a second and is asked for 2,000.
+#[test]
+fn a_host_that_limits_its_resets_is_asked_again_slowly() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/29", "1-4000");
+        let quick: IpAddr = "198.18.0.2".parse().expect("an address");
+        let (network, truth) = limited(seed, quick, &scope);
+        let plan = Plan { host_rate: NonZeroU32::new(2000), ..plan(scope, seed) };
+        let (outcome, notebook) = sweep(&plan, &network);
+        let report = &outcome.report;
+        assert_eq!(report.ledger.filtered, 0, "seed {seed}: {report:?}");
+        assert_eq!(report.verdict, Verdict::Complete, "seed {seed}: {report:?}");
+        check_exact(seed, &notebook, &truth, false);
+    }
+}
+
+/// Every host limits its resets, and one has open ports only.
+fn limited(seed: u64, quick: IpAddr, scope: &Scope) -> (SimNetwork, HashMap<Target, Behaviour>) {
+    let truth: HashMap<Target, Behaviour> = (0..scope.len())
+        .map(|index| scope.target(index))
+        .map(|target| (target, if target.ip == quick { Behaviour::Open } else { Behaviour::Closed }))
+        .collect();
+    let ports = truth.iter().map(|(target, behaviour)| ((target.ip, target.port), *behaviour));
+    (SimNetwork::new(SimRules { seed, resets_pps: Some(200), ..SimRules::default() }, ports), truth)
+}
+
+/// The network carries 20,000 probes a second and drops what comes above that. The sweep finds out by itself, and
+/// loses so little that every answer is found.
+#[test]
+fn the_auto_rate_finds_what_the_network_carries() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/15", "22,80");
+        let rules = SimRules { seed, capacity_pps: Some(20_000.0), ..SimRules::default() };
+        let plan = Plan {
+            rate: NonZeroU32::new(1_000_000),
+            governed: true,
+            wanted: StateSet::default(),
+            ..plan(scope, seed)
+        };
+        let (outcome, _) = sweep(&plan, &SimNetwork::new(rules, []));
+        let report = &outcome.report;
+        assert_eq!(report.ledger.closed, report.ledger.declared, "seed {seed}: {report:?}");
+        let best = report.ledger.declared as f64 / 20_000.0 * 1000.0;
+        assert!((report.duration_ms as f64) < best / 0.8 + 5000.0, "seed {seed}: {report:?}");
+        let sent = report.packets.sent as f64 / report.ledger.declared as f64;
+        assert!(sent < 1.05, "seed {seed}: {sent} probes a target");
+    }
+}
+
+/// Only number and port together make an answer: the right number to any other of our ports is none, whoever says it.
+#[test]
+fn the_right_number_to_another_port_is_no_answer() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/26", "22,443");
+        let source: IpAddr = "192.0.2.2".parse().expect("an address");
+        let rules = SimRules { seed, otherwise: Behaviour::Silent, ..SimRules::default() };
+        let network = SimNetwork::new(rules, []);
+        let cookie = Cookie::new(&KEY, PORTS);
+        for target in (0..scope.len()).map(|index| scope.target(index)) {
+            for try_number in 1..=3 {
+                let token = cookie.token(source, &target, try_number);
+                let ack = token.sequence.wrapping_add(1);
+                for answer in [
+                    Answer::SynAck { ack },
+                    Answer::Rst { ack },
+                    Answer::Icmp { sequence: token.sequence, icmp_type: 3, code: 13, by: source },
+                ] {
+                    let source_port = token.source_port ^ 1;
+                    let reply =
+                        Reply { ip: target.ip, port: target.port, source, source_port, answer, ttl: 9 };
+                    for at in [1, 1100, 2500] {
+                        network.inject(Duration::from_millis(at), reply);
+                    }
+                }
+            }
+        }
+        let (outcome, _) = sweep(&plan(scope, seed), &network);
+        let report = outcome.report;
+        assert_eq!((report.ledger.unknown, report.packets.received), (128, 0), "seed {seed}: {report:?}");
+    }
+}
+
+/// What a sweep asked until some moment: each probe, when it left since the beginning, and whether it was a question to
+/// a canary rather than a try.
+fn asked(network: &SimNetwork, begin: Tick, until: Tick) -> Vec<(Duration, Probe, bool)> {
+    let cookie = Cookie::new(&KEY, PORTS);
+    let is_try = |probe: &Probe| {
+        let target = Target { ip: probe.ip, port: probe.port, transport: Transport::Tcp };
+        (1..=15).any(|try_number| {
+            let token = cookie.token(probe.source, &target, try_number);
+            (token.sequence, token.source_port) == (probe.sequence, probe.source_port)
+        })
+    };
+    let probes = network.probes().into_iter().filter(|(at, _)| *at < until);
+    probes.map(|(at, probe)| (at.since(begin), probe, !is_try(&probe))).collect()
+}
+
+/// The answer to a probe: what it says is up to the forger.
+fn answer_to(probe: &Probe, answer: impl Fn(u32) -> Answer) -> Reply {
+    Reply {
+        ip: probe.ip,
+        port: probe.port,
+        source: probe.source,
+        source_port: probe.source_port,
+        answer: answer(probe.sequence.wrapping_add(1)),
+        ttl: 9,
+    }
+}
+
+/// Whoever answers a canary's question says something of the path and nothing of the target: even the opposite of the
+/// truth, with the question's own number, makes no state and no conflict.
+#[test]
+fn answers_to_canaries_settle_no_target() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/24", "risky");
+        let rules = SimRules { seed, delay: Duration::from_millis(20), ..SimRules::default() };
+        let plan = plan(scope, seed);
+        let (honest, _) = mixed(&plan.scope, rules.clone());
+        let begin = honest.clock().now();
+        sweep(&plan, &honest);
+        let questions = asked(&honest, begin, Tick::from_nanos(u64::MAX));
+        let questions: Vec<_> = questions.iter().filter(|(.., is_question)| *is_question).collect();
+        assert!(questions.len() > 100, "seed {seed}: {} questions", questions.len());
+        // The same sweep once more. Every question is answered both ways before its true answer comes.
+        let (network, truth) = mixed(&plan.scope, rules);
+        for (at, probe, _) in &questions {
+            for answer in [|ack| Answer::SynAck { ack }, |ack| Answer::Rst { ack }] {
+                network.inject(*at + Duration::from_millis(5), answer_to(probe, answer));
+            }
+        }
+        let (outcome, notebook) = sweep(&plan, &network);
+        let report = &outcome.report;
+        assert_eq!(
+            (report.verdict, report.ledger.conflict),
+            (Verdict::Complete, 0),
+            "seed {seed}: {report:?}"
+        );
+        let forged = 2 * questions.len() as u64;
+        let received = report.packets.received;
+        assert!(received > forged, "seed {seed}: they did not reach their questions: {report:?}");
+        check_exact(seed, &notebook, &truth, false);
+    }
+}
+
+/// While the network carries nothing, somebody says again all that has been said before, and more: every answer to a
+/// try and to a question, with the numbers of questions that were never asked and with those of another canary. None of
+/// it is an answer to a canary, so the path is found broken all the same, and what was silent in that time is void.
+#[test]
+fn replayed_answers_vouch_for_no_path() {
+    for seed in seeds() {
+        let outage = (ms(400), ms(4600), None);
+        let rules = SimRules { seed, outages: vec![outage], ..SimRules::default() };
+        let plan =
+            Plan { rate: NonZeroU32::new(20_000), tries: 1, ..plan(scope("198.18.0.0/20", "risky"), seed) };
+        let (honest, _) = mixed(&plan.scope, rules.clone());
+        sweep(&plan, &honest);
+        let asked = asked(&honest, ms(0), ms(390));
+        let questions = asked.iter().filter(|(.., is_question)| *is_question).count();
+        assert!(questions > 20 && asked.len() > 5000, "seed {seed}: {questions} of {}", asked.len());
+        let (network, truth) = mixed(&plan.scope, rules);
+        let cookie = Cookie::new(&KEY, PORTS);
+        let saying = |target: &Target| match expected(truth[target]).0 {
+            State::Open => |ack| Answer::SynAck { ack },
+            _ => |ack| Answer::Rst { ack },
+        };
+        let answering = |(_, probe, _): &&(Duration, Probe, bool)| {
+            let target = Target { ip: probe.ip, port: probe.port, transport: Transport::Tcp };
+            matches!(expected(truth[&target]).0, State::Open | State::Closed)
+        };
+        let (mut forged, mut never) = (0, 0);
+        for (n, (_, probe, is_question)) in asked.iter().filter(answering).enumerate() {
+            let target = Target { ip: probe.ip, port: probe.port, transport: Transport::Tcp };
+            let never_asked = |serial| {
+                let token = cookie.canary_token(probe.source, &target, serial);
+                Probe { sequence: token.sequence, source_port: token.source_port, ..*probe }
+            };
+            for at in [450, 1500, 3000, 4500] {
+                // Spread out, so that there is always one for the question that was asked last.
+                let at = Duration::from_millis(at + n as u64 % 1000);
+                network.inject(at, answer_to(probe, saying(&target)));
+                forged += 1;
+                if *is_question || n % 20 == 0 {
+                    for serial in [0, 1_000_000 + n as u32, u32::MAX] {
+                        network.inject(at, answer_to(&never_asked(serial), saying(&target)));
+                        never += 1;
+                    }
+                }
+            }
+        }
+        let (outcome, notebook) = sweep(&plan, &network);
+        let report = &outcome.report;
+        assert!(forged > 10_000, "seed {seed}: only {forged}");
+        assert!(never > 100 && report.packets.foreign >= never, "seed {seed}: {never}, {report:?}");
+        assert_eq!(report.verdict, Verdict::Complete, "seed {seed}: {report:?}");
+        check_exact(seed, &notebook, &truth, false);
+    }
+}
+
+/// That open books are refused is tried in `sweep::closing`; here, that there are none, whatever happens to a sweep.
+#[test]
+fn the_books_close_whatever_happens() {
+    for seed in seeds() {
+        let weather = [
+            SimRules { loss_out: 0.4, loss_back: 0.4, ..SimRules::default() },
+            SimRules { blind: vec![(ms(10), ms(3000))], duplicates: 1.0, ..SimRules::default() },
+            SimRules { refuse_every: Some(1), ..SimRules::default() },
+            SimRules {
+                outages: vec![(ms(5), Tick::from_nanos(u64::MAX), Some(Trouble::LinkDown))],
+                ..SimRules::default()
+            },
+        ];
+        for rules in weather {
+            let scope = scope("198.18.0.0/26", "risky");
+            let (network, _) = mixed(&scope, SimRules { seed, ..rules });
+            let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+            let report = outcome.report;
+            assert_eq!(report.ledger.declared, 384, "seed {seed}");
+            assert_eq!(report.unknown_reasons.values().sum::<u64>(), report.ledger.unknown, "seed {seed}");
+            let known = notebook.0.values().filter(|o| o.state != State::Unknown).count() as u64;
+            assert_eq!(known, report.ledger.declared - report.ledger.unknown, "seed {seed}");
+        }
+    }
+}
+
+/// No network is probed faster than its cap, whatever the caps of its hosts allow together.
+#[test]
+fn a_sweep_keeps_the_cap_of_each_network() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/23", "22,80");
+        let rules = SimRules { seed, otherwise: Behaviour::Silent, ..SimRules::default() };
+        let network = SimNetwork::new(rules, []);
+        let plan = Plan { network_rate: NonZeroU32::new(300), tries: 1, ..plan(scope, seed) };
+        let (outcome, _) = sweep(&plan, &network);
+        assert_eq!(outcome.report.packets.sent, 1024, "seed {seed}");
+        for third in [0, 1] {
+            let is_in = |probe: &Probe| matches!(probe.ip, IpAddr::V4(v4) if v4.octets()[2] == third);
+            let probes = network.probes();
+            let times: Vec<Tick> = probes.iter().filter(|(_, p)| is_in(p)).map(|(at, _)| *at).collect();
+            assert_eq!(times.len(), 512, "seed {seed}");
+            let second = Duration::from_secs(1);
+            let most = times.windows(301).filter(|window| window[300].since(window[0]) < second).count();
+            assert_eq!(most, 0, "seed {seed}: more than 300 in a second");
+        }
+    }
+}
+
+/// A quarter of the packets is lost each way, so that three tries miss one target in twelve: nobody can say of one that
+/// is silent that it is filtered.
+#[test]
+fn silence_on_a_lossy_path_proves_nothing() {
+    for seed in seeds() {
+        let rules = SimRules { seed, loss_out: 0.25, loss_back: 0.25, ..SimRules::default() };
+        let scope = scope("198.18.0.0/22", "risky");
+        let (network, truth) = mixed(&scope, rules);
+        let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+        let report = &outcome.report;
+        assert_eq!(report.ledger.filtered, truth_filtered_by_icmp(&notebook), "seed {seed}: {report:?}");
+        assert!(report.unknown_reasons.contains_key(&UnknownReason::PathLossy), "seed {seed}: {report:?}");
+        check_exact(seed, &notebook, &truth, true);
+    }
+}
+
+/// Questions to canaries aside, which ask again whoever answers.
+#[test]
+fn a_conflict_is_tried_as_often_as_silence() {
+    for seed in seeds() {
+        let odd: IpAddr = "198.18.0.3".parse().expect("an address");
+        let rules = SimRules { seed, ..SimRules::default() };
+        let network = SimNetwork::new(rules, [((odd, 22), Behaviour::Contradictory)]);
+        sweep(&plan(scope("198.18.0.0/28", "22"), seed), &network);
+        let asked = asked(&network, ms(0), Tick::from_nanos(u64::MAX));
+        let tries = asked.iter().filter(|(_, probe, is_question)| probe.ip == odd && !is_question).count();
+        assert_eq!(tries, 3, "seed {seed}");
+    }
+}
+
+/// Even where no cap keeps them apart.
+#[test]
+fn tries_are_a_second_apart() {
+    for seed in seeds() {
+        let rules = SimRules { seed, otherwise: Behaviour::Silent, ..SimRules::default() };
+        let network = SimNetwork::new(rules, []);
+        let plan = Plan { host_rate: None, ..plan(scope("198.18.0.0/26", "22"), seed) };
+        sweep(&plan, &network);
+        let mut last: HashMap<IpAddr, Tick> = HashMap::new();
+        for (at, probe) in network.probes() {
+            let before = last.insert(probe.ip, at);
+            let apart = before.map(|before| at.since(before));
+            assert!(apart.is_none_or(|apart| apart >= Duration::from_secs(1)), "seed {seed}: {apart:?}");
+        }
+        assert_eq!(network.probes().len(), 3 * 64, "seed {seed}");
     }
 }

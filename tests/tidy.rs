@@ -17,8 +17,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("link", &["wire", "sync"]),
     ("target", &["sync"]),
     ("sweep", &["sync", "wire", "link", "target"]),
-    ("policy", &["target", "sweep::report"]),
-    ("sink", &["sweep::report", "sweep::ledger", "sweep::run", "policy", "target"]),
+    ("policy", &["target", "sweep::report", "sweep::verified", "sweep::banner"]),
+    (
+        "sink",
+        &[
+            "sweep::report",
+            "sweep::ledger",
+            "sweep::run",
+            "sweep::banner",
+            "sweep::verified",
+            "policy",
+            "target",
+        ],
+    ),
     ("config", &["target", "sweep", "policy"]),
     ("cli", &["sync", "wire", "link", "target", "sweep", "policy", "sink", "config"]),
 ];
@@ -31,7 +42,7 @@ const PNET: &[(&str, &[&str])] = &[
 ];
 
 const UNSAFE_FILES: &[&str] =
-    &["src/link/packet/sys.rs", "src/link/packet/ring.rs", "src/link/connect/sys.rs"];
+    &["src/link/packet/sys.rs", "src/link/packet/ring.rs", "src/link/connect/sys.rs", "src/link/raw/sys.rs"];
 
 /// The drivers: only they know what time it is.
 const CLOCK_FILES: &[&str] = &["src/link/clock.rs", "src/sweep/run.rs", "src/cli/"];

@@ -42,7 +42,8 @@ struct Fact {
 
 /// Examines the machine, and the way to the targets if any are named. Sends nothing.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let (settings, _) = args.input.read()?;
+    let (gathered, _) = args.input.read()?;
+    let settings = gathered.settings;
     let mut facts = vec![kernel(), privilege(), source_ports(), descriptors()];
     facts.extend(conntrack());
     if settings.networks.is_empty() && settings.declared.is_empty() {
@@ -144,10 +145,8 @@ fn conntrack() -> Option<Fact> {
 
 fn engine_without_targets(settings: &Settings) -> Fact {
     let choice = settings.engine.unwrap_or(EngineChoice::Auto);
-    match decide(choice, &RoutePlan::default(), vitals::has_net_raw()) {
-        Ok(decision) => note("engine", in_words(&decision), "name targets to see the way to them"),
-        Err(error) => fault("engine", error.to_string(), "choose another engine"),
-    }
+    let decision = decide(choice, vitals::has_net_raw());
+    note("engine", in_words(&decision), "name targets to see the way to them")
 }
 
 /// The way to the targets: routes, next hops, engine.
@@ -176,12 +175,11 @@ fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
         facts.extend(drops(&hop.interface.name));
     }
     let choice = settings.engine.unwrap_or(EngineChoice::Auto);
-    facts.push(match decide(choice, &routes, vitals::has_net_raw()) {
-        Ok(decision) if facts.iter().any(|fact| fact.mark == Mark::Fault) => {
-            note("engine", in_words(&decision), "it cannot run before the faults above are mended")
-        }
-        Ok(decision) => good("engine", in_words(&decision)),
-        Err(error) => fault("engine", error.to_string(), "choose another engine"),
+    let decision = in_words(&decide(choice, vitals::has_net_raw()));
+    facts.push(if facts.iter().any(|fact| fact.mark == Mark::Fault) {
+        note("engine", decision, "it cannot run before the faults above are mended")
+    } else {
+        good("engine", decision)
     });
 }
 

@@ -1,15 +1,21 @@
 //! The command line: what was typed becomes links, outputs and an exit status. Only here and in `sink` anything is
 //! printed.
 
+mod announce;
 mod check;
+mod console;
 mod docs;
 mod doctor;
+mod dry_run;
 mod engine;
+mod fuse;
 mod output;
 mod ports;
 mod progress;
+mod rates;
 mod settle;
 mod sweep;
+mod verify;
 mod vitals;
 
 use std::path::PathBuf;
@@ -18,7 +24,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::file::Config;
+use crate::config::resolve::system_lookup;
 use crate::config::settings::Settings;
+use crate::config::sources::{self, Gathered};
 use crate::policy::allowlist::Allowance;
 
 /// What the program's exit status says.
@@ -61,6 +69,8 @@ enum Command {
     Config(ConfigCommand),
     /// Say which engine would run and why, and what stands in the way
     Doctor(Box<doctor::Args>),
+    /// Print the nft script that puts a fuse behind sweeps of these targets; sends nothing
+    Fuse(Box<fuse::Args>),
     /// List the ports that the program knows, and why each matters
     Ports(ports::Args),
     /// Print completions for a shell
@@ -97,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Fuse(args) => fuse::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man => docs::man(),
@@ -126,9 +137,11 @@ struct Input {
 }
 
 impl Input {
-    /// The settings that hold, and the allowances of the file.
-    fn read(&self) -> Result<(Settings, Vec<Allowance>), Failure> {
+    /// The settings that hold, with every file read and every name looked up, and the allowances of the file.
+    fn read(&self) -> Result<(Gathered, Vec<Allowance>), Failure> {
         let file = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
-        Ok((self.settings.clone().or(file.settings), file.allow))
+        let settings = self.settings.clone().or(file.settings);
+        let gathered = sources::read(settings, &mut std::io::stdin())?.resolve(system_lookup)?;
+        Ok((gathered, file.allow))
     }
 }

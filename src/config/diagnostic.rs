@@ -1,10 +1,13 @@
 //! What is wrong with a file, and exactly where.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use super::inventory::ValueMistake;
 
 /// One mistake in a file: `file:line:column: message; help`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,9 +42,30 @@ pub enum ConfigError {
         /// What the system says.
         cause: io::Error,
     },
+    /// It has more bytes than any such file should.
+    #[error(
+        "{} has more than {} MiB; split it, or name networks in place of single addresses",
+        path.display(),
+        MOST_BYTES >> 20
+    )]
+    TooLarge {
+        /// The file, as it was named.
+        path: PathBuf,
+    },
+    /// Two things were to come from standard input.
+    #[error("standard input can be read once only; put the second list into a file, and name it as @FILE")]
+    StdinTwice,
     /// It can be read, and has mistakes: all of them, in the order of the file.
     #[error("{}", lines(.0))]
     Invalid(Vec<Diagnostic>),
+    /// It is an inventory of which some values are no targets: all of them, in the order of the file.
+    #[error("{}", value_lines(path, mistakes))]
+    Values {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What is wrong, and where.
+        mistakes: Vec<ValueMistake>,
+    },
 }
 
 fn advice(cause: &io::Error) -> &'static str {
@@ -53,8 +77,27 @@ fn advice(cause: &io::Error) -> &'static str {
     }
 }
 
+/// The longest file that is read, and the longest standard input.
+pub const MOST_BYTES: u64 = 64 << 20;
+
+/// Mistakes that are told; a file with more of them is most likely of another kind altogether.
+const MOST_MISTAKES: usize = 100;
+
 fn lines(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    joined(diagnostics.iter().map(ToString::to_string))
+}
+
+fn value_lines(path: &Path, mistakes: &[ValueMistake]) -> String {
+    joined(mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())))
+}
+
+fn joined(told: impl ExactSizeIterator<Item = String>) -> String {
+    let more = told.len().saturating_sub(MOST_MISTAKES);
+    let mut lines: Vec<String> = told.take(MOST_MISTAKES).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more mistakes"));
+    }
+    lines.join("\n")
 }
 
 /// The text of a file, and where its lines begin.
@@ -79,10 +122,26 @@ impl Source {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read, or is not UTF-8; the latter with the place of the first byte that is not.
+    /// When it cannot be read, is too long, or is not UTF-8; the last with the place of the first byte that is not.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = std::fs::read(path)
+        let file =
+            File::open(path).map_err(|cause| ConfigError::Unreadable { path: path.to_path_buf(), cause })?;
+        Source::read_from(path, file)
+    }
+
+    /// Reads what is called `path` to its end.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_from(path: &Path, input: impl Read) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        input
+            .take(MOST_BYTES + 1)
+            .read_to_end(&mut bytes)
             .map_err(|cause| ConfigError::Unreadable { path: path.to_path_buf(), cause })?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(ConfigError::TooLarge { path: path.to_path_buf() });
+        }
         String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let source = Source::new(path, String::from_utf8_lossy(&error.as_bytes()[..valid]));
@@ -145,6 +204,25 @@ mod tests {
         std::fs::write(&path, b"# \xc3\xa4\nx = \"\xff\"").expect("a file");
         let error = Source::read(&path).expect_err("not UTF-8").to_string();
         assert_eq!(error, format!("{}:2:6: this byte is not UTF-8; save the file as UTF-8", path.display()));
+    }
+
+    #[test]
+    fn reads_no_more_than_a_file_should_have() {
+        let read = |bytes| Source::read_from(Path::new("a.txt"), io::repeat(b' ').take(bytes));
+        assert_eq!(read(MOST_BYTES).expect("just fits").text().len() as u64, MOST_BYTES);
+        let error = read(MOST_BYTES + 1).expect_err("too long").to_string();
+        assert_eq!(
+            error,
+            "a.txt has more than 64 MiB; split it, or name networks in place of single addresses"
+        );
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_mistakes_does_not_flood_the_terminal() {
+        let source = Source::new("a.txt", "");
+        let told = ConfigError::Invalid(vec![source.diagnostic(0, "odd", "mend it"); 250]).to_string();
+        assert_eq!(told.lines().count(), 101);
+        assert!(told.ends_with("\nand 150 more mistakes"), "{told}");
     }
 
     #[test]

@@ -157,10 +157,10 @@ impl<'d> Section<'d> {
     pub fn table(&mut self, key: &'static Key) -> Option<Section<'d>> {
         let value = self.take(key)?;
         let Some(table) = value.as_table() else {
-            value.wrong(&format!("a table, under a line [{}]", key.name));
+            value.wrong(&format!("a table, under a line [{}]", self.path_of(key)));
             return None;
         };
-        Some(self.below(table, value.at(), format!("in [{}]", key.name)))
+        Some(self.below(table, value.at(), format!("in [{}]", self.path_of(key))))
     }
 
     /// The tables behind a key that may stand several times.
@@ -169,14 +169,17 @@ impl<'d> Section<'d> {
         if value.as_table().is_some() {
             let message =
                 format!("`{}` may stand several times, but it stands here as a single table", key.name);
-            self.document.report(value.at(), message, format!("write [[{}]]", key.name));
+            self.document.report(value.at(), message, format!("write [[{}]]", self.path_of(key)));
             return Vec::new();
         }
         let entries = value.entries("tables").unwrap_or_default();
         let mut sections = Vec::with_capacity(entries.len());
         for entry in entries {
             match entry.as_table() {
-                Some(table) => sections.push(self.below(table, entry.at(), format!("in [[{}]]", key.name))),
+                Some(table) => {
+                    let place = format!("in [[{}]]", self.path_of(key));
+                    sections.push(self.below(table, entry.at(), place));
+                }
                 None => entry.wrong("a table"),
             }
         }
@@ -224,6 +227,12 @@ impl<'d> Section<'d> {
     /// The document that the table is a part of.
     pub fn document(&self) -> &'d Document<'d> {
         self.document
+    }
+
+    /// What a table behind this key is called.
+    fn path_of(&self, key: &Key) -> String {
+        let above = self.place.strip_prefix("in [").map(|place| place.trim_matches(['[', ']']));
+        above.map_or_else(|| key.name.to_owned(), |above| format!("{above}.{}", key.name))
     }
 
     fn below(&self, table: &'d DeTable<'d>, at: usize, place: String) -> Section<'d> {

@@ -1,5 +1,6 @@
 //! The configuration file, and the file of an allowlist: the same grammar, of which it has one table.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -8,26 +9,38 @@ use super::alerting::{read_expectations, read_route, read_sinks};
 use super::allow::read_allowances;
 use super::diagnostic::{ConfigError, Source};
 use super::document::{Document, Section};
-use super::options::{RATE_LIMIT_PPS, Rate, parse_interface};
+use super::inventory::Inventory;
+use super::options::{Cap, RATE_LIMIT_PPS, parse_canary, parse_exclude, parse_interface, parse_pps};
 use super::settings::Settings;
 use super::value::{Key, Placed, Value};
 use crate::policy::allowlist::Allowance;
 use crate::target::address::AddressRange;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, ScopeError};
+use crate::target::written::Written;
 
 static SCOPE: Key = Key { name: "scope", example: "{ networks = [\"198.18.0.0/24\"] }" };
 static SWEEP: Key = Key { name: "sweep", example: "{ ports = \"risky\" }" };
 static NETWORKS: Key = Key { name: "networks", example: "[\"198.18.0.0/24\"]" };
 static EXCLUDE: Key = Key { name: "exclude", example: "[\"198.18.4.0/24\"]" };
+static FILES: Key = Key { name: "files", example: "[\"fleet.txt\"]" };
+static INVENTORY: Key =
+    Key { name: "inventory", example: "[{ file = \"fleet.json\", address = \"PrivateIpAddress\" }]" };
+static INVENTORY_FILE: Key = Key { name: "file", example: "\"fleet.json\"" };
+static ADDRESS: Key = Key { name: "address", example: "\"PrivateIpAddress\"" };
+static NAME: Key = Key { name: "name", example: "\"Tags.Name\"" };
+static EXCLUDE_FILES: Key = Key { name: "exclude_files", example: "[\"never.txt\"]" };
 static OWNER: Key = Key { name: "owner", example: "\"netops@example.com\"" };
 static PORTS: Key = Key { name: "ports", example: "\"risky\"" };
 static INTERVAL: Key = Key { name: "interval", example: "\"60s\"" };
 static RATE_MAX: Key = Key { name: "rate_max", example: "50_000" };
-static HOST_RATE_MAX: Key = Key { name: "host_rate_max", example: "200" };
+static HOST_RATE: Key = Key { name: "host_rate", example: "200" };
+static NETWORK_RATE: Key = Key { name: "network_rate", example: "5000" };
+static CANARIES: Key = Key { name: "canaries", example: "[\"198.18.0.10:22\"]" };
 static TRIES: Key = Key { name: "tries", example: "4" };
 static ENGINE: Key = Key { name: "engine", example: "\"auto\"" };
 static INTERFACE: Key = Key { name: "interface", example: "\"eth0\"" };
+static BANNER: Key = Key { name: "banner", example: "true" };
 static ALLOWLIST: Key = Key { name: "allowlist", example: "\"allow.toml\"" };
 
 /// A whole configuration file.
@@ -150,18 +163,53 @@ struct ScopeRanges {
 }
 
 fn read_scope(mut section: Section<'_>, settings: &mut Settings) -> Option<ScopeRanges> {
-    let networks = section.list_some(&NETWORKS, "network", Value::parsed::<AddressRange>);
-    let exclude = section.list(&EXCLUDE, Value::parsed::<AddressRange>);
+    let written = section.list_some(&NETWORKS, "network", Value::parsed::<Written>);
+    let files = section.list_some(&FILES, "file", Value::path);
+    let inventories = section.tables(&INVENTORY);
+    let exclude = section.list(&EXCLUDE, read_exclude);
+    let exclude_files = section.list_some(&EXCLUDE_FILES, "file", Value::path);
     settings.owner = section.take(&OWNER).and_then(Value::text);
-    section.need(&[&NETWORKS]);
+    if !section.has(&FILES) && !section.has(&INVENTORY) {
+        section.need(&[&NETWORKS]);
+    }
+    settings.sources.files = values(files);
+    settings.sources.inventories = inventories.into_iter().filter_map(read_inventory).collect();
+    settings.exclude_file = values(exclude_files);
     let has_exclude = section.has(&EXCLUDE);
     section.finish();
     // Without the excludes, which cannot be read, nothing can be said of what is left.
     let exclude = if has_exclude { exclude? } else { Vec::new() };
-    let networks = networks?;
-    settings.declared = networks.iter().map(|placed| placed.value).collect();
     settings.exclude = exclude.iter().map(|placed| placed.value).collect();
-    Some(ScopeRanges { networks, exclude })
+    let mut networks = Vec::new();
+    for Placed { at, value } in written? {
+        match value {
+            Written::Addresses(value) => networks.push(Placed { at, value }),
+            Written::Name(name) => settings.sources.names.push(name),
+        }
+    }
+    settings.declared = networks.iter().map(|placed| placed.value).collect();
+    // What names and files come down to is not known yet, so what is left can only be judged without them.
+    (settings.sources.is_empty() && !networks.is_empty()).then_some(ScopeRanges { networks, exclude })
+}
+
+fn read_exclude(value: Value<'_>) -> Option<AddressRange> {
+    let text = value.text()?;
+    parse_exclude(&text).map_err(|error| value.refuse(&error.to_string())).ok()
+}
+
+fn read_inventory(mut section: Section<'_>) -> Option<Inventory> {
+    let file = section.take(&INVENTORY_FILE).and_then(Value::path);
+    let address = section.take(&ADDRESS).and_then(Value::parsed);
+    let name = section.take(&NAME).map(Value::parsed);
+    section.need(&[&INVENTORY_FILE, &ADDRESS]);
+    section.finish();
+    // A name that cannot be read is not the same as none.
+    let name = name.map_or(Some(None), |read| read.map(Some))?;
+    Some(Inventory { file: file?, address: address?, name })
+}
+
+fn values<T>(placed: Option<Vec<Placed<T>>>) -> Vec<T> {
+    placed.unwrap_or_default().into_iter().map(|placed| placed.value).collect()
 }
 
 /// The shortest and the longest interval between sweeps.
@@ -171,22 +219,38 @@ const INTERVALS: std::ops::RangeInclusive<Duration> =
 fn read_sweep(mut section: Section<'_>, settings: &mut Settings) {
     settings.ports = section.take(&PORTS).and_then(Value::ports);
     settings.interval = section.take(&INTERVAL).and_then(|value| value.duration(INTERVALS));
-    settings.rate = section.take(&RATE_MAX).and_then(read_rate);
-    settings.host_rate = section.take(&HOST_RATE_MAX).and_then(read_pps).map(NonZeroU32::get);
+    settings.rate_limit = section.take(&RATE_MAX).and_then(read_pps);
+    settings.host_rate = section.take(&HOST_RATE).and_then(read_cap);
+    settings.network_rate = section.take(&NETWORK_RATE).and_then(read_cap);
+    settings.declared_canaries = section.take(&CANARIES).map(read_canaries).unwrap_or_default();
     settings.tries =
         section.take(&TRIES).and_then(|value| value.integer(1..=10)).and_then(|n| n.try_into().ok());
     settings.engine = section.take(&ENGINE).and_then(Value::parsed);
     settings.interface = section.take(&INTERFACE).and_then(read_interface);
     settings.allowlist = section.take(&ALLOWLIST).and_then(Value::path);
+    settings.banner = section.take(&BANNER).and_then(Value::boolean).unwrap_or_default();
     section.finish();
 }
 
-/// A rate is a number, or a text as on the command line.
-fn read_rate(value: Value<'_>) -> Option<Rate> {
-    if value.as_text().is_some() { value.parsed() } else { read_pps(value).map(Rate::Pps) }
+/// A cap is a number, or a text as on the command line.
+fn read_cap(value: Value<'_>) -> Option<Cap> {
+    if value.as_text().is_some() { value.parsed() } else { read_pps(value).map(Cap::Pps) }
 }
 
+fn read_canaries(value: Value<'_>) -> Vec<SocketAddr> {
+    let entries = value.entries("an array such as [\"198.18.0.10:22\"]").unwrap_or_default();
+    let canary = |entry: Value<'_>| {
+        let text = entry.text()?;
+        parse_canary(&text).map_err(|error| entry.refuse(&error.to_string())).ok()
+    };
+    entries.into_iter().filter_map(canary).collect()
+}
+
+/// So is a limit, which is always a number in the end.
 fn read_pps(value: Value<'_>) -> Option<NonZeroU32> {
+    if let Some(text) = value.as_text() {
+        return parse_pps(text).map_err(|error| value.refuse(&error.to_string())).ok();
+    }
     let pps = value.integer(1..=u64::from(RATE_LIMIT_PPS))?;
     u32::try_from(pps).ok().and_then(NonZeroU32::new)
 }

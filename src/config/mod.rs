@@ -2,13 +2,20 @@
 //!
 //! [`mod@file`] reads a file through [`document`], which keeps the place of every key and value, so that *all* mistakes
 //! of a file are told in one go, each with its line, its column and its cure. [`settings`] is the one struct of options
-//! that both the file and the command line fill in.
+//! that both the file and the command line fill in. [`sources`] turns files of targets ([`mod@list`]), inventories
+//! ([`inventory`]) and host names ([`mod@resolve`]) into addresses before anything else looks at them.
+//! [`pace`] says what follows from several settings together.
 
 mod alerting;
 mod allow;
 pub mod diagnostic;
 pub mod document;
 pub mod file;
+pub mod inventory;
+pub mod list;
 pub mod options;
+pub mod pace;
+pub mod resolve;
 pub mod settings;
+pub mod sources;
 pub mod value;

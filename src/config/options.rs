@@ -2,15 +2,83 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command, ValueEnum};
 use thiserror::Error;
 
+use crate::target::address::{AddressError, AddressRange};
+use crate::target::written::{Written, WrittenError, is_address_form};
+
 /// The highest rate that can be asked for, in packets a second: more than any one device sends.
 pub const RATE_LIMIT_PPS: u32 = 100_000_000;
+
+/// A target as it is typed: itself, a file of targets, or standard input.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TargetWord {
+    /// An address, a network, a range or a host name.
+    Written(Written),
+    /// `@FILE`.
+    File(PathBuf),
+    /// `-`.
+    Stdin,
+}
+
+impl FromStr for TargetWord {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match text.strip_prefix('@') {
+            Some("") => Err(TargetError::NoFile),
+            Some(path) => Ok(TargetWord::File(PathBuf::from(path))),
+            None if text == "-" => Ok(TargetWord::Stdin),
+            None => Ok(TargetWord::Written(text.parse()?)),
+        }
+    }
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum TargetError {
+    /// Neither addresses nor a name.
+    #[error(transparent)]
+    Written(#[from] WrittenError),
+    /// An at sign and nothing behind it.
+    #[error("`@` names no file; write @FILE, such as @fleet.txt, or - for standard input")]
+    NoFile,
+}
+
+/// Reads what is never to be probed: addresses, and no names.
+///
+/// # Errors
+/// When the text is no address, network or range.
+pub fn parse_exclude(text: &str) -> Result<AddressRange, ExcludeError> {
+    if is_address_form(text.trim()) {
+        Ok(text.parse()?)
+    } else {
+        Err(ExcludeError::Name { text: text.to_owned() })
+    }
+}
+
+/// Why a text excludes nothing.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum ExcludeError {
+    /// Meant as addresses.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Meant as a name, or as nothing at all.
+    #[error(
+        "`{text}` is no address, network or range, and nothing is excluded by name; write its addresses, because a name can move and would uncover what it was to protect"
+    )]
+    Name {
+        /// What was written.
+        text: String,
+    },
+}
 
 /// How many probes a second.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +108,38 @@ impl fmt::Display for Rate {
         }
     }
 }
+
+/// A cap on the probes at one host or one network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cap {
+    /// No cap.
+    None,
+    /// At most so many a second.
+    Pps(NonZeroU32),
+}
+
+impl Cap {
+    /// The cap as a plan has it: `None` for no cap.
+    pub fn pps(self) -> Option<NonZeroU32> {
+        match self {
+            Cap::None => None,
+            Cap::Pps(pps) => Some(pps),
+        }
+    }
+}
+
+impl FromStr for Cap {
+    type Err = CapError;
+
+    fn from_str(text: &str) -> Result<Self, CapError> {
+        if text == "none" { Ok(Cap::None) } else { Ok(Cap::Pps(parse_pps(text)?)) }
+    }
+}
+
+/// Why a text is no cap.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{0}, or none for no cap")]
+pub struct CapError(#[from] RateError);
 
 /// Reads packets a second: `5000`, `5_000`, `10k`, `1M`.
 ///
@@ -81,6 +181,40 @@ pub enum RateError {
         /// What was written.
         text: String,
     },
+}
+
+/// Reads an endpoint that is known to answer: `198.18.0.10:22`, `[2001:db8::1]:22`.
+///
+/// # Errors
+/// When the text is no address with a port from 1 to 65535.
+pub fn parse_canary(text: &str) -> Result<SocketAddr, CanaryError> {
+    let endpoint = text.parse::<SocketAddr>().ok();
+    // A zone means something on this host only, and no scope has one.
+    let is_plain = |endpoint: &SocketAddr| endpoint.port() > 0 && !text.contains('%');
+    endpoint.filter(is_plain).ok_or_else(|| CanaryError { text: text.to_owned() })
+}
+
+/// A text that is no canary.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{text}` is no endpoint; write IP:PORT, such as 198.18.0.10:22 or [2001:db8::1]:22")]
+pub struct CanaryError {
+    text: String,
+}
+
+/// Reads how often a silent target is probed.
+///
+/// # Errors
+/// When the text is no whole number from 1 to 10.
+pub fn parse_tries(text: &str) -> Result<u8, TriesError> {
+    let tries = text.parse().ok().filter(|tries| (1..=10).contains(tries));
+    tries.ok_or_else(|| TriesError { text: text.to_owned() })
+}
+
+/// A text that is no number of tries.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{text}` is no number of tries; write a whole number from 1 to 10")]
+pub struct TriesError {
+    text: String,
 }
 
 /// Which engine sends the probes.
@@ -210,6 +344,34 @@ mod tests {
         }
         for text in ["0", "0k", "101M", "100000001", "99999999999999999999", "5000000k"] {
             assert_eq!(text.parse::<Rate>(), Err(RateError::OutOfRange { text: text.to_owned() }));
+        }
+    }
+
+    #[test]
+    fn reads_caps() {
+        assert_eq!("none".parse(), Ok(Cap::None));
+        assert_eq!("1_000".parse::<Cap>().map(Cap::pps), Ok(NonZeroU32::new(1000)));
+        for text in ["", "None", "auto", "0", "-1"] {
+            let error = text.parse::<Cap>().expect_err(text).to_string();
+            assert!(error.ends_with("5000, 10k or 1M, or none for no cap"), "{error}");
+        }
+    }
+
+    #[test]
+    fn canaries_are_addresses_with_ports() {
+        for text in ["198.18.0.10:22", "[2001:db8::1]:65535"] {
+            assert_eq!(parse_canary(text).expect(text).to_string(), text);
+        }
+        for text in [
+            "",
+            "198.18.0.10",
+            "198.18.0.10:0",
+            "198.18.0.10:65536",
+            "2001:db8::1:",
+            "[fe80::1%1]:22",
+            "a:22",
+        ] {
+            assert!(parse_canary(text).is_err(), "{text}");
         }
     }
 

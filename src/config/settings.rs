@@ -1,11 +1,19 @@
 //! The settings of a run: the one struct of options, filled in by the file and by the command line.
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::options::{EngineChoice, EngineParser, Rate, parse_authorization, parse_interface, parse_pps};
+use super::inventory::{FieldPath, Inventory};
+use super::options::{
+    Cap, EngineChoice, EngineParser, Rate, TargetWord, parse_authorization, parse_canary, parse_exclude,
+    parse_interface, parse_pps, parse_tries,
+};
+use super::pace::PaceError;
+use super::sources::Sources;
 use crate::target::address::AddressRange;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, ScopeError, Shard, merge, subtract};
@@ -15,22 +23,57 @@ use crate::target::scope::{Scope, ScopeError, Shard, merge, subtract};
 /// The documentation of each field that is an option is also its help text.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub struct Settings {
-    /// Networks, ranges or addresses to sweep
+    /// What to sweep: addresses, networks, ranges, host names, @FILE, or - for standard input
     ///
-    /// Such as 198.18.0.0/24, 198.18.0.10-198.18.0.20 or 198.18.0.7. If the configuration declares a scope, they must
-    /// lie inside it; without any, the whole declared scope is swept.
+    /// Such as 198.18.0.7, 198.18.0.0/24, 198.18.0.10-198.18.0.20, 198.18.0.10-20 or db.example.net; @fleet.txt reads
+    /// targets from that file. If the configuration declares a scope, they must lie inside it; without any, the whole
+    /// declared scope is swept.
     #[arg(value_name = "TARGET", value_delimiter = ',')]
+    pub targets: Vec<TargetWord>,
+
+    /// The addresses that the targets come down to, see [`super::sources`].
+    #[arg(skip)]
     pub networks: Vec<AddressRange>,
 
     /// The networks that the file declares; targets outside them are refused.
     #[arg(skip)]
     pub declared: Vec<AddressRange>,
 
+    /// What else the file declares.
+    #[arg(skip)]
+    pub sources: Sources,
+
+    /// Take targets from a JSON file, such as a cloud's list of its machines; - for standard input
+    #[arg(long, value_name = "FILE", requires = "inventory_address")]
+    pub inventory: Vec<PathBuf>,
+
+    /// The field of the inventory that holds addresses, such as PrivateIpAddress
+    ///
+    /// A key, or several with dots between them (networkInterfaces.networkIP), looked for however deep.
+    #[arg(long, value_name = "FIELD", requires = "inventory")]
+    pub inventory_address: Option<FieldPath>,
+
+    /// The field of the inventory that holds names, such as Tags.Name
+    ///
+    /// Taken from the object where the path of the address begins, or the nearest one around it.
+    #[arg(long, value_name = "FIELD", requires = "inventory")]
+    pub inventory_name: Option<FieldPath>,
+
+    /// Sweep without the host names that do not resolve; the exit status is then 3
+    #[arg(long)]
+    pub skip_unresolved: bool,
+
     /// Never probe these; added to the excludes of the configuration
     ///
     /// May be repeated; commas separate several.
-    #[arg(long, value_name = "NET", value_delimiter = ',')]
+    #[arg(long, value_name = "NET", value_delimiter = ',', value_parser = parse_exclude)]
     pub exclude: Vec<AddressRange>,
+
+    /// File of addresses, networks and ranges never to probe
+    ///
+    /// May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub exclude_file: Vec<PathBuf>,
 
     /// Ports to probe: risky, exposed, all, numbers, ranges or service names
     ///
@@ -47,16 +90,45 @@ pub struct Settings {
     #[arg(long, value_name = "ENGINE", value_parser = EngineParser)]
     pub engine: Option<EngineChoice>,
 
-    /// Send at most so many packets a second, such as 5000, 10k or 1M; or auto
-    #[arg(long, value_name = "PPS|auto")]
+    /// Send so many packets a second, such as 5000, 10k or 1M; or auto [default: auto]
+    ///
+    /// With auto the sweep finds its own rate: it begins slowly, speeds up while nothing is lost, up to --rate-max, and
+    /// slows down when more is lost than before. A number is kept to, whatever is lost.
+    #[arg(long, value_name = "PPS|auto", allow_hyphen_values = true)]
     pub rate: Option<Rate>,
 
-    /// Send at most so many packets a second to any one host [default: 200]
-    #[arg(long, value_name = "PPS", value_parser = parse_host_rate)]
-    pub host_rate: Option<u32>,
+    /// Never send more packets a second than this [default: 10000 with --rate auto]
+    ///
+    /// What a home router stands; a data centre stands a hundred times as much. A configuration's rate_max is a limit
+    /// that the command line can lower and not raise.
+    #[arg(long, value_name = "PPS", value_parser = parse_pps, allow_hyphen_values = true)]
+    pub rate_max: Option<NonZeroU32>,
+
+    /// The limit that the file sets to both, see [`super::pace`].
+    #[arg(skip)]
+    pub rate_limit: Option<NonZeroU32>,
+
+    /// Send at most so many packets a second to any one host, or none for no cap [default: 200]
+    #[arg(long, value_name = "PPS|none", allow_hyphen_values = true)]
+    pub host_rate: Option<Cap>,
+
+    /// Send at most so many packets a second to any one IPv4 /24 or IPv6 /64, or none for no cap [default: 5000]
+    #[arg(long, value_name = "PPS|none", allow_hyphen_values = true)]
+    pub network_rate: Option<Cap>,
+
+    /// An endpoint that is known to answer, open or closed, as a proof that the network carries
+    ///
+    /// Such as 198.18.0.10:22 or [2001:db8::1]:22, from the scope; may be repeated. It is asked again and again while
+    /// the sweep runs. While it answers, the silence of others is theirs; while nobody does, nobody is called filtered.
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_canary)]
+    pub canary: Vec<SocketAddr>,
+
+    /// The canaries of the file, which hold for the runs that sweep them.
+    #[arg(skip)]
+    pub declared_canaries: Vec<SocketAddr>,
 
     /// Probes for a target that does not answer, from 1 to 10
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
+    #[arg(long, value_name = "N", value_parser = parse_tries, allow_hyphen_values = true)]
     pub tries: Option<u8>,
 
     /// Send by this network interface
@@ -66,7 +138,7 @@ pub struct Settings {
     /// Repeat the order of an earlier run
     ///
     /// The number that is its `seed` in its `sweep.started` event.
-    #[arg(long, value_name = "N", value_parser = parse_seed)]
+    #[arg(long, value_name = "N", value_parser = parse_seed, allow_hyphen_values = true)]
     pub seed: Option<u64>,
 
     /// Sweep only part I of N, split by address
@@ -76,6 +148,13 @@ pub struct Settings {
     /// The ticket or owner that allows this run, kept in every record of it
     #[arg(long, value_name = "TEXT", value_parser = parse_authorization)]
     pub authorization: Option<String>,
+
+    /// Make what is about to be reported speak, and keep what it says
+    ///
+    /// Listens to servers that speak first, sends the others one harmless word (PING to Redis, GET to web servers, a
+    /// TLS hello), and keeps up to 256 bytes of the answer as escaped text.
+    #[arg(long)]
+    pub banner: bool,
 
     /// Who owns the networks that the file declares.
     #[arg(skip)]
@@ -93,22 +172,51 @@ impl Settings {
     #[must_use]
     pub fn or(self, lower: Settings) -> Settings {
         Settings {
+            targets: if self.targets.is_empty() { lower.targets } else { self.targets },
             networks: if self.networks.is_empty() { lower.networks } else { self.networks },
             declared: if self.declared.is_empty() { lower.declared } else { self.declared },
+            sources: if self.sources.is_empty() { lower.sources } else { self.sources },
+            inventory: if self.inventory.is_empty() { lower.inventory } else { self.inventory },
+            inventory_address: self.inventory_address.or(lower.inventory_address),
+            inventory_name: self.inventory_name.or(lower.inventory_name),
+            skip_unresolved: self.skip_unresolved || lower.skip_unresolved,
             exclude: [self.exclude, lower.exclude].concat(),
+            exclude_file: [self.exclude_file, lower.exclude_file].concat(),
             ports: self.ports.or(lower.ports),
             allowlist: self.allowlist.or(lower.allowlist),
             engine: self.engine.or(lower.engine),
             rate: self.rate.or(lower.rate),
+            rate_max: self.rate_max.or(lower.rate_max),
+            rate_limit: self.rate_limit.or(lower.rate_limit),
             host_rate: self.host_rate.or(lower.host_rate),
+            network_rate: self.network_rate.or(lower.network_rate),
+            canary: [self.canary, lower.canary].concat(),
+            declared_canaries: [self.declared_canaries, lower.declared_canaries].concat(),
             tries: self.tries.or(lower.tries),
             interface: self.interface.or(lower.interface),
             seed: self.seed.or(lower.seed),
             shard: self.shard.or(lower.shard),
             authorization: self.authorization.or(lower.authorization),
+            banner: self.banner || lower.banner,
             owner: self.owner.or(lower.owner),
             interval: self.interval.or(lower.interval),
         }
+    }
+
+    /// Whether targets were named, in place of the whole declared scope.
+    pub fn names_targets(&self) -> bool {
+        !(self.targets.is_empty() && self.inventory.is_empty() && self.networks.is_empty())
+    }
+
+    /// The inventories that were named as targets.
+    pub fn inventories(&self) -> Vec<Inventory> {
+        let Some(address) = &self.inventory_address else { return Vec::new() };
+        let inventory = |file: &PathBuf| Inventory {
+            file: file.clone(),
+            address: address.clone(),
+            name: self.inventory_name.clone(),
+        };
+        self.inventory.iter().map(inventory).collect()
     }
 
     /// The scope of the run: the targets, or the whole declared scope if there are none, minus the excludes, x the
@@ -140,6 +248,17 @@ pub enum SettingsError {
         /// The first part of it that is not declared.
         outside: AddressRange,
     },
+    /// The rates contradict each other.
+    #[error(transparent)]
+    Pace(#[from] PaceError),
+    /// A canary is not among the targets.
+    #[error(
+        "the canary {canary} is not in the scope; name an endpoint whose address and port are swept, or add them to the scope"
+    )]
+    CanaryOutside {
+        /// The canary.
+        canary: SocketAddr,
+    },
     /// The scope itself is wrong.
     #[error(transparent)]
     Scope(#[from] ScopeError),
@@ -164,10 +283,6 @@ fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is no seed; write a whole number from 0 to {}", u64::MAX))
 }
 
-fn parse_host_rate(text: &str) -> Result<u32, super::options::RateError> {
-    parse_pps(text).map(std::num::NonZeroU32::get)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -187,32 +302,56 @@ mod tests {
         Cli::try_parse_from(["portreeve"].into_iter().chain(line.split_whitespace())).map(|cli| cli.settings)
     }
 
+    /// As [`parse`], with the addresses where everything else looks for them.
+    fn gather(line: &str, file: Settings) -> Settings {
+        let settings = parse(line).expect("a command line").or(file);
+        let read = crate::config::sources::read(settings, &mut std::io::empty()).expect("no files");
+        read.unresolved().0
+    }
+
     fn ranges(texts: &[&str]) -> Vec<AddressRange> {
         texts.iter().map(|text| text.parse().expect(text)).collect()
     }
 
     #[test]
     fn reads_the_command_line() {
-        let line = "198.18.0.0/24 198.18.2.1,198.18.3.1 --exclude 198.18.0.1 --exclude 198.18.0.2,198.18.0.3 \
-                    --ports risky,80 --allowlist a.toml --engine packet --rate 10k --host-rate 1_000 --tries 3 \
-                    --interface eth0 --seed 7 --shard 2/3 --authorization TICKET-1";
+        let line = "198.18.0.0/24 198.18.2.1,198.18.3.1 db.example.net @fleet.txt - --inventory f.json --inventory - \
+                    --inventory-address a.b --inventory-name Tags.Name --skip-unresolved --exclude-file x.txt \
+                    --exclude-file y.txt --exclude 198.18.0.1 --exclude 198.18.0.2,198.18.0.3 \
+                    --ports risky,80 --allowlist a.toml --engine packet --rate 10k --rate-max 20k --host-rate 1_000 \
+                    --network-rate none --canary 198.18.0.9:22 --canary [2001:db8::1]:22 --tries 3 \
+                    --interface eth0 --seed 7 --shard 2/3 --authorization TICKET-1 --banner";
         let settings = parse(line).expect("a command line");
+        let words = ["198.18.0.0/24", "198.18.2.1", "198.18.3.1", "db.example.net", "@fleet.txt", "-"];
         assert_eq!(
             settings,
             Settings {
-                networks: ranges(&["198.18.0.0/24", "198.18.2.1", "198.18.3.1"]),
+                targets: words.map(|word| word.parse().expect(word)).to_vec(),
+                networks: Vec::new(),
                 declared: Vec::new(),
+                sources: Sources::default(),
+                inventory: vec![PathBuf::from("f.json"), PathBuf::from("-")],
+                inventory_address: Some("a.b".parse().expect("a field")),
+                inventory_name: Some("Tags.Name".parse().expect("a field")),
+                skip_unresolved: true,
+                exclude_file: vec![PathBuf::from("x.txt"), PathBuf::from("y.txt")],
                 exclude: ranges(&["198.18.0.1", "198.18.0.2", "198.18.0.3"]),
                 ports: Some("risky,80".parse().expect("ports")),
                 allowlist: Some(PathBuf::from("a.toml")),
                 engine: Some(EngineChoice::Packet),
                 rate: Some("10000".parse().expect("a rate")),
-                host_rate: Some(1000),
+                rate_max: NonZeroU32::new(20_000),
+                rate_limit: None,
+                host_rate: Some("1000".parse().expect("a cap")),
+                network_rate: Some(Cap::None),
+                canary: ["198.18.0.9:22", "[2001:db8::1]:22"].map(|at| at.parse().expect(at)).to_vec(),
+                declared_canaries: Vec::new(),
                 tries: Some(3),
                 interface: Some("eth0".to_owned()),
                 seed: Some(7),
                 shard: Some(Shard { number: 2, of: 3 }),
                 authorization: Some("TICKET-1".to_owned()),
+                banner: true,
                 owner: None,
                 interval: None,
             }
@@ -231,8 +370,21 @@ mod tests {
             ("--rate 0", "not from 1 to 100000000"),
             ("--rate 10m", "write packets a second such as 5000, 10k or 1M"),
             ("--host-rate 0", "not from 1 to 100000000"),
-            ("--tries 0", "0 is not in 1..=10"),
-            ("--tries 11", "11 is not in 1..=10"),
+            ("--tries 0", "`0` is no number of tries; write a whole number from 1 to 10"),
+            ("--tries 11", "`11` is no number of tries"),
+            ("--tries -1", "`-1` is no number of tries"),
+            ("--rate -5", "`-5` is no rate; write packets a second such as 5000, 10k or 1M"),
+            ("--host-rate -5", "`-5` is no rate"),
+            ("--host-rate auto", "5000, 10k or 1M, or none for no cap"),
+            ("--network-rate 0", "not from 1 to 100000000"),
+            ("--rate-max auto", "`auto` is no rate; write packets a second"),
+            ("--canary 198.18.0.1", "write IP:PORT, such as 198.18.0.10:22"),
+            ("--seed -5", "`-5` is no seed"),
+            ("@", "`@` names no file; write @FILE"),
+            ("--exclude db.example.net", "nothing is excluded by name"),
+            ("--inventory f.json", "--inventory-address"),
+            ("--inventory-address a", "--inventory <FILE>"),
+            ("--inventory f.json --inventory-address a..b", "`a..b` is no field"),
             ("--interface a/b", "`ip link` lists them"),
             ("--shard 4/3", "write I/N with I from 1 to N"),
             ("--authorization=", "name the ticket or the person"),
@@ -246,8 +398,13 @@ mod tests {
     fn the_help_names_the_choices_and_leaves_the_command_its_description() {
         let help = Cli::command().render_help().to_string();
         assert!(help.starts_with("Sweeps"), "{help}");
-        let host_rate = format!("[default: {}]", defaults::HOST_RATE_PPS);
-        for says in ["risky, exposed, all", "[possible values: auto, packet, connect]", &host_rate] {
+        // Wherever its lines are broken.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let default = |pps: u32| format!("[default: {pps}");
+        let rates = [defaults::RATE_PPS, defaults::HOST_RATE_PPS, defaults::NETWORK_RATE_PPS].map(default);
+        let [rate, host_rate, network_rate] = &rates;
+        let choices = ["risky, exposed, all", "[possible values: auto, packet, connect]"];
+        for says in choices.into_iter().chain([rate.as_str(), host_rate, network_rate]) {
             assert!(help.contains(says), "{says}: {help}");
         }
         assert!(!help.contains("xdp"), "{help}");
@@ -263,7 +420,7 @@ mod tests {
             rate: Some(Rate::Auto),
             ..Settings::default()
         };
-        let both = parse("198.18.4.0/23 --tries 5 --exclude 198.18.5.9").expect("a command line").or(file);
+        let both = gather("198.18.4.0/23 --tries 5 --exclude 198.18.5.9", file);
         assert_eq!((both.tries, both.rate), (Some(5), Some(Rate::Auto)));
         assert_eq!(both.exclude, ranges(&["198.18.5.9", "198.18.4.0/24"]));
         let scope = both.scope().expect("a scope");
@@ -276,13 +433,13 @@ mod tests {
         let file =
             || Settings { declared: ranges(&["198.18.0.0/24", "198.18.1.0/24"]), ..Settings::default() };
         assert_eq!(file().scope().expect("the whole").hosts(), 512);
-        assert!(parse("198.18.0.128-198.18.1.9").expect("targets").or(file()).scope().is_ok(), "across both");
-        let outside = parse("198.18.0.1 198.18.1.0-198.18.2.9").expect("targets").or(file());
+        assert!(gather("198.18.0.128-198.18.1.9", file()).scope().is_ok(), "across both");
+        let outside = gather("198.18.0.1 198.18.1.0-198.18.2.9", file());
         let error = outside.scope().expect_err("outside").to_string();
         assert!(error.starts_with(
             "198.18.1.0-198.18.2.9 is not in the declared scope: 198.18.2.0-198.18.2.9 is not;"
         ));
-        assert!(parse("203.0.113.1").expect("a target").scope().is_ok(), "nothing is declared");
+        assert!(gather("203.0.113.1", Settings::default()).scope().is_ok(), "nothing is declared");
         assert_eq!(Settings::default().scope(), Err(ScopeError::NoNetworks.into()));
     }
 }

@@ -44,6 +44,8 @@ pub struct Interface {
     pub point_to_point: bool,
     /// Whether nobody there answers ARP.
     pub no_arp: bool,
+    /// Whether it is a VRF, or belongs to one, and so has routes of its own.
+    pub in_vrf: bool,
 }
 
 impl Interface {
@@ -81,12 +83,15 @@ impl Interface {
         self.kind == InterfaceKind::Ethernet && self.mac.is_some() && !self.no_arp && !self.point_to_point
     }
 
-    /// Lets an interface pass that can carry packets now.
+    /// Lets an interface pass that can carry packets now, by routes that we understand.
     ///
     /// # Errors
-    /// When it is down or has no carrier.
+    /// When it is down, has no carrier, or belongs to a VRF.
     pub fn require_running(&self) -> Result<(), LinkError> {
-        let (why, remedy) = if !self.up {
+        let (why, remedy) = if self.in_vrf {
+            let instead = "sweep from a network namespace instead, or take the interface out of its VRF";
+            ("belongs to a VRF, whose routes are not looked at", instead.to_owned())
+        } else if !self.up {
             ("is down", format!("bring it up with `ip link set {} up`", self.name))
         } else if !self.running {
             let set_up = format!("if both ends are up, `ip link set {} up` tries anew", self.name);
@@ -140,6 +145,11 @@ pub fn is_own(ip: IpAddr, own: &[OwnAddress]) -> bool {
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINKINFO: u16 = 18;
+
+/// Attributes inside of the last one: what the device is, and what it belongs to.
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 
 /// The length of the fixed part of `RTM_NEWLINK`: `struct ifinfomsg`.
 const LINK_HEADER_LENGTH: usize = 16;
@@ -162,7 +172,7 @@ fn missing(wanted: &str) -> LinkError {
 }
 
 /// Reads the few attributes that count. The rest differ from kernel to kernel and from driver to driver.
-fn decode(body: &[u8]) -> io::Result<Interface> {
+pub(super) fn decode(body: &[u8]) -> io::Result<Interface> {
     let header = LinkHeader::parse(body).map_err(|error| undecodable(&error))?;
     let has = |flag| header.flags.contains(flag);
     let mut interface = Interface {
@@ -175,6 +185,7 @@ fn decode(body: &[u8]) -> io::Result<Interface> {
         running: has(LinkFlags::Running),
         point_to_point: has(LinkFlags::Pointopoint),
         no_arp: has(LinkFlags::Noarp),
+        in_vrf: false,
     };
     for attribute in NlasIterator::new(body.get(LINK_HEADER_LENGTH..).unwrap_or_default()) {
         note(&mut interface, &attribute.map_err(|error| undecodable(&error))?);
@@ -189,8 +200,18 @@ fn note(interface: &mut Interface, attribute: &NlaBuffer<&[u8]>) {
         // Names are bytes to the kernel; those that are no UTF-8 are only ever shown.
         IFLA_IFNAME => interface.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
         IFLA_MTU => interface.mtu = value.try_into().map_or(0, u32::from_ne_bytes),
+        IFLA_LINKINFO => interface.in_vrf = is_of_a_vrf(value),
         _ => {}
     }
+}
+
+/// Whether a device says that it is a VRF, or belongs to one.
+fn is_of_a_vrf(info: &[u8]) -> bool {
+    let kinds = [IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND];
+    let is_vrf = |part: NlaBuffer<&[u8]>| {
+        kinds.contains(&part.kind()) && part.value().strip_suffix(b"\0").unwrap_or(part.value()) == b"vrf"
+    };
+    NlasIterator::new(info).flatten().any(is_vrf)
 }
 
 fn kind_of(layer: LinkLayerType) -> InterfaceKind {
@@ -251,6 +272,7 @@ mod tests {
             running: false,
             point_to_point: false,
             no_arp: false,
+            in_vrf: false,
         };
         let says = |interface: &Interface| interface.require_running().map_err(|error| error.to_string());
         assert_eq!(
@@ -261,6 +283,27 @@ mod tests {
         assert!(says(&interface).is_err_and(|text| text.contains("no carrier")));
         interface.running = true;
         assert_eq!(says(&interface), Ok(()));
+    }
+
+    /// As the kernel says it of a VRF, of a member of one, and of a member of a bridge.
+    #[test]
+    fn knows_what_belongs_to_a_vrf() {
+        let info = |kind: u16, name: &[u8]| {
+            let mut part = (4 + name.len() as u16).to_ne_bytes().to_vec();
+            part.extend(kind.to_ne_bytes());
+            part.extend(name);
+            part.resize(part.len().next_multiple_of(4), 0);
+            let mut body = vec![0u8; LINK_HEADER_LENGTH];
+            body.extend((4 + part.len() as u16).to_ne_bytes());
+            body.extend(IFLA_LINKINFO.to_ne_bytes());
+            body.extend(part);
+            decode(&body).expect("a link")
+        };
+        assert!(info(IFLA_INFO_KIND, b"vrf\0").in_vrf);
+        assert!(info(IFLA_INFO_SLAVE_KIND, b"vrf\0").in_vrf && info(IFLA_INFO_SLAVE_KIND, b"vrf").in_vrf);
+        assert!(!info(IFLA_INFO_SLAVE_KIND, b"bridge\0").in_vrf && !info(2, b"vrf\0").in_vrf);
+        let error = info(IFLA_INFO_KIND, b"vrf\0").require_running().expect_err("a VRF").to_string();
+        assert!(error.contains("belongs to a VRF"), "{error}");
     }
 
     #[test]

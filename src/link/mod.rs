@@ -4,12 +4,19 @@
 pub mod clock;
 pub mod connect;
 pub mod fence;
+pub mod fuse;
+pub mod guard;
+pub mod handshake;
 pub mod interface;
 pub mod neighbour;
 mod netlink;
+pub mod next_hop;
 pub mod packet;
+pub mod raw;
 pub mod route;
 pub mod sim;
+pub mod switch;
+pub mod watcher;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,12 +54,13 @@ pub trait Transmit: Send {
     /// The address that probes to `ip` come from. Unspecified where the kernel decides at the last moment.
     fn source(&self, ip: IpAddr) -> IpAddr;
 
-    /// Hands probes to the network, front to back, and says how many of them it took. The rest were refused for the
-    /// moment (a full queue, no file descriptor): nothing of them left, and the caller may try again.
+    /// Hands probes to the network, and puts the places of those that it did not take into `refused`, lowest first,
+    /// which is empty before. They were refused for the moment (a full queue, no file descriptor, an interface that is
+    /// down): nothing of them left, and the caller may try again.
     ///
     /// # Errors
-    /// When the link is broken, or when a probe lies outside the fence: nothing from it on has left.
-    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError>;
+    /// When the link is broken, or when a probe lies outside the fence. `refused` then holds what did not leave.
+    fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError>;
 }
 
 /// The receiving half of a link.
@@ -75,8 +83,8 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
         (**self).source(ip)
     }
 
-    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError> {
-        (**self).transmit(probes)
+    fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
+        (**self).transmit(probes, refused)
     }
 }
 
@@ -134,5 +142,20 @@ pub enum LinkError {
         why: String,
         /// What to do.
         remedy: String,
+    },
+    /// The kernel's own fence caught what ours let pass: a bug of ours.
+    #[error(
+        "the fuse caught {caught} frames that would have left the scope: this is a bug, please report it; the sweep \
+         was ended"
+    )]
+    Fuse {
+        /// How many frames.
+        caught: u64,
+    },
+    /// The kernel's own fence can no longer be relied on.
+    #[error("the sweep was ended because it was to have a fuse behind it: {why}")]
+    FuseLost {
+        /// Why not.
+        why: fuse::FuseError,
     },
 }

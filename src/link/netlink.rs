@@ -119,6 +119,67 @@ impl Netlink {
     }
 }
 
+/// What the kernel says by itself, to whoever listens.
+pub(super) struct News {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+/// Whether everything was heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Heard {
+    /// Yes.
+    Everything,
+    /// No: there was more than the socket holds.
+    NotAll,
+}
+
+impl News {
+    /// Subscribes to these groups, a bit for each (`RTMGRP_*` of linux/rtnetlink.h). Needs no privilege.
+    pub(super) fn of(groups: libc::c_int) -> Result<Self, LinkError> {
+        let subscribe = || {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind(&SocketAddr::new(0, groups as u32))?;
+            socket.set_non_blocking(true)?;
+            Ok(socket)
+        };
+        let socket = subscribe().map_err(|cause| failed("listen to netlink", "the kernel", cause))?;
+        Ok(News { socket, buffer: Vec::with_capacity(DATAGRAM_LIMIT) })
+    }
+
+    /// Calls `each` with the type and the body of each message that is there; does not wait for any.
+    pub(super) fn read(&mut self, mut each: impl FnMut(u16, &[u8])) -> Result<Heard, LinkError> {
+        // However much there is, the caller can look after itself in between.
+        for _ in 0..DATAGRAMS_A_LOOK {
+            self.buffer.clear();
+            let (length, from) = match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Heard::NotAll),
+                Err(cause) => return Err(failed("listen to netlink", "the kernel", cause)),
+            };
+            if length > self.buffer.len() {
+                return Ok(Heard::NotAll);
+            }
+            // Other processes may send to this socket; only the kernel is believed.
+            if from.port_number() != 0 {
+                continue;
+            }
+            let mut rest = self.buffer.as_slice();
+            while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+                each(message.message_type(), message.payload());
+                let aligned = (message.length() as usize).next_multiple_of(usize::from(NLMSG_ALIGNTO));
+                rest = rest.get(aligned..).unwrap_or_default();
+            }
+        }
+        Ok(Heard::Everything)
+    }
+}
+
+/// Datagrams that one look takes at most.
+const DATAGRAMS_A_LOOK: usize = 64;
+
 /// The address family of an address.
 pub(super) fn family_of(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::clock::{Clock, Tick};
 use super::fence::Fence;
+use super::guard::{Guard, Trouble, Word};
 use super::{Arrival, LinkError, Probe, Receive, Transmit};
 use crate::wire::reply::{Answer, Reply};
 
@@ -33,6 +34,12 @@ pub struct SimRules {
     pub blind: Vec<(Tick, Tick)>,
     /// Probes that the device takes before it refuses one, once.
     pub refuse_every: Option<u64>,
+    /// Spans of virtual time in which the network carries nothing, and what the guard says of that, if it notices.
+    pub outages: Vec<(Tick, Tick, Option<Trouble>)>,
+    /// Probes a second that the network carries; what comes above that is lost.
+    pub capacity_pps: Option<f64>,
+    /// Resets a second that one host sends at most, by the second.
+    pub resets_pps: Option<u64>,
 }
 
 impl Default for SimRules {
@@ -47,6 +54,9 @@ impl Default for SimRules {
             otherwise: Behaviour::Closed,
             blind: Vec::new(),
             refuse_every: None,
+            outages: Vec::new(),
+            capacity_pps: None,
+            resets_pps: None,
         }
     }
 }
@@ -85,6 +95,10 @@ struct State {
     dropped: u64,
     taken: u64,
     seen: Vec<(Tick, Probe)>,
+    /// What the network can carry at this moment, in probes, and when that was reckoned.
+    room: (f64, Tick),
+    /// The second that a host is in, and the resets that it has sent in it.
+    resets: HashMap<IpAddr, (u64, u64)>,
 }
 
 impl SimNetwork {
@@ -103,6 +117,8 @@ impl SimNetwork {
             dropped: 0,
             taken: 0,
             seen: Vec::new(),
+            room: (0.0, Tick::default()),
+            resets: HashMap::new(),
         };
         SimNetwork { state: Arc::new(Mutex::new(state)) }
     }
@@ -119,9 +135,14 @@ impl SimNetwork {
         SimClock { network: self.clone() }
     }
 
-    /// Both halves of a link into the network.
-    pub fn link(&self) -> (SimTransmit, SimReceive) {
-        (SimTransmit { network: self.clone() }, SimReceive { network: self.clone() })
+    /// Both halves of a link into the network, and a guard of its one path.
+    pub fn link(&self) -> (SimTransmit, SimReceive, SimGuard) {
+        let network = || self.clone();
+        (
+            SimTransmit { network: network() },
+            SimReceive { network: network() },
+            SimGuard { network: network() },
+        )
     }
 
     /// Moves time on.
@@ -162,8 +183,35 @@ impl State {
         self.replies.insert(self.next_id, reply);
     }
 
+    /// Whether the network carries one more packet now.
+    fn carries(&mut self) -> bool {
+        let now = self.now;
+        if self.rules.outages.iter().any(|(from, to, _)| (*from..*to).contains(&now)) {
+            return false;
+        }
+        let Some(capacity) = self.rules.capacity_pps else { return true };
+        // A bucket of 5 ms.
+        let grown = self.room.0 + now.since(self.room.1).as_secs_f64() * capacity;
+        self.room = (grown.min(capacity * 0.005).max(0.0), now);
+        let room = self.room.0 >= 1.0;
+        self.room.0 -= f64::from(u8::from(room));
+        room
+    }
+
+    /// Whether a host sends one more reset in this second.
+    fn resets(&mut self, host: IpAddr) -> bool {
+        let Some(limit) = self.rules.resets_pps else { return true };
+        let second = self.now.as_nanos() / 1_000_000_000;
+        let sent = self.resets.entry(host).or_insert((second, 0));
+        if sent.0 != second {
+            *sent = (second, 0);
+        }
+        sent.1 += 1;
+        sent.1 <= limit
+    }
+
     fn answer(&mut self, probe: &Probe) {
-        if self.roll() < self.rules.loss_out {
+        if !self.carries() || self.roll() < self.rules.loss_out {
             return;
         }
         let behaviour = *self.ports.get(&(probe.ip, probe.port)).unwrap_or(&self.rules.otherwise);
@@ -179,6 +227,9 @@ impl State {
             Behaviour::Contradictory => &[Answer::SynAck { ack }, Answer::Rst { ack }],
         };
         for answer in answers {
+            if matches!(answer, Answer::Rst { .. }) && !self.resets(probe.ip) {
+                continue;
+            }
             let copies = if self.roll() < self.rules.duplicates { 2 } else { 1 };
             for _ in 0..copies {
                 if self.roll() < self.rules.loss_back {
@@ -226,21 +277,37 @@ impl Transmit for SimTransmit {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))
     }
 
-    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError> {
+    fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         let mut state = self.network.lock();
-        for (taken, probe) in probes.iter().enumerate() {
+        for (at, probe) in probes.iter().enumerate() {
             if let Some(fence) = &state.fence {
-                fence.check(probe)?;
+                fence.check(probe).inspect_err(|_| refused.extend(at..probes.len()))?;
             }
             state.taken += 1;
             if state.rules.refuse_every.is_some_and(|every| state.taken.is_multiple_of(every)) {
-                return Ok(taken);
+                refused.extend(at..probes.len());
+                break;
             }
             let now = state.now;
             state.seen.push((now, *probe));
             state.answer(probe);
         }
-        Ok(probes.len())
+        Ok(())
+    }
+}
+
+/// The guard, which says what the rules tell it to say.
+#[derive(Debug)]
+pub struct SimGuard {
+    network: SimNetwork,
+}
+
+impl Guard for SimGuard {
+    fn look(&mut self, now: Tick, tell: &mut dyn FnMut(usize, Word)) -> Result<(), LinkError> {
+        let state = self.network.lock();
+        let trouble = state.rules.outages.iter().find(|(from, to, _)| (*from..*to).contains(&now));
+        tell(0, trouble.and_then(|(.., noticed)| *noticed).map_or(Word::Good(now), Word::Bad));
+        Ok(())
     }
 }
 

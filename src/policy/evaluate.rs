@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::allowlist::{Allowance, Allowlist, Judgement};
 use super::finding::Finding;
 use crate::sweep::report::Observation;
+use crate::sweep::verified::{AnswersAll, Verifications};
 use crate::target::Target;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, merge, subtract};
@@ -16,19 +18,30 @@ use crate::target::state::State;
 /// Judges what a sweep saw: exposures, the worst first, and then the allowances that nothing makes use of.
 ///
 /// Every open target is either allowed or exactly one exposure, in or out of `scope`, and so is every contradictory
-/// one: it has accepted a handshake, and a reset beside it must not hide that. Other states say nothing here.
+/// one: it has accepted a handshake, and a reset beside it must not hide that. Other states say nothing here. Where
+/// `known` says that a host accepts every port, its targets that nothing tells from the rest make one finding together.
 /// An allowance is idle only if the sweep was `complete` and `scope` holds *every* target of it: a sweep that did not
 /// look everywhere (a shard, fewer ports, an interruption) cannot know that nothing is there.
 pub fn evaluate(
     opens: &[Observation],
     allowlist: &Allowlist,
+    known: &Verifications,
     scope: &Scope,
     complete: bool,
     now: Timestamp,
 ) -> Vec<Finding> {
     let targets = open_targets(opens);
-    let mut findings: Vec<Finding> =
-        targets.iter().filter_map(|(target, state)| exposure(target, *state, allowlist, now)).collect();
+    let mut folded: BTreeMap<IpAddr, (usize, &AnswersAll)> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (target, state) in &targets {
+        let Some(expired) = objection(target, allowlist, now) else { continue };
+        match known.folds(target) {
+            Some(host) => folded.entry(target.ip).or_insert((0, host)).0 += 1,
+            None => findings.push(Finding::exposure(target, *state, expired, known.of(target), now)),
+        }
+    }
+    let hosts = folded.into_iter();
+    findings.extend(hosts.map(|(ip, (ports, host))| Finding::answers_all(ip, ports, host, now)));
     findings.sort_by_key(|finding| (Reverse(finding.severity), finding.ip, finding.port));
     if complete {
         findings.extend(idle_allowances(&targets, allowlist, scope, now));
@@ -48,11 +61,18 @@ fn open_targets(opens: &[Observation]) -> BTreeMap<Target, State> {
         .collect()
 }
 
-fn exposure(target: &Target, state: State, allowlist: &Allowlist, now: Timestamp) -> Option<Finding> {
+/// The targets that would be reported: what has accepted a handshake and may not.
+pub fn objectionable(opens: &[Observation], allowlist: &Allowlist, now: Timestamp) -> Vec<Target> {
+    let targets = open_targets(opens).into_keys();
+    targets.filter(|target| objection(target, allowlist, now).is_some()).collect()
+}
+
+/// What policy has against this target being open: nothing, or that it is not allowed, or no longer.
+fn objection<'a>(target: &Target, allowlist: &'a Allowlist, now: Timestamp) -> Option<Option<&'a Allowance>> {
     match allowlist.judge(target, now) {
         Judgement::Allowed(_) => None,
-        Judgement::Expired(allowance) => Some(Finding::exposure(target, state, Some(allowance), now)),
-        Judgement::NotAllowed => Some(Finding::exposure(target, state, None, now)),
+        Judgement::Expired(allowance) => Some(Some(allowance)),
+        Judgement::NotAllowed => Some(None),
     }
 }
 
@@ -87,7 +107,7 @@ fn has_all(all: &PortSet, some: &PortSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     use proptest::prelude::*;
 
@@ -104,7 +124,15 @@ mod tests {
 
     fn observe(ip: IpAddr, port: u16, reason: Reason) -> Observation {
         let target = Target { ip, port, transport: Transport::Tcp };
-        Observation { target, state: reason.state(), reason: Some(reason), tries: 1, rtt_us: None, ttl: None }
+        Observation {
+            target,
+            state: reason.state(),
+            reason: Some(reason),
+            unknown: None,
+            tries: 1,
+            rtt_us: None,
+            ttl: None,
+        }
     }
 
     fn allow(hosts: &str, ports: &str, expires: Option<&str>) -> Allowance {
@@ -123,6 +151,10 @@ mod tests {
         Scope::new(&[network], &[], ports.parse().expect(ports)).expect("a scope")
     }
 
+    fn none() -> Verifications {
+        Verifications::default()
+    }
+
     fn now() -> Timestamp {
         "2026-06-01T00:00:00Z".parse().expect("a time")
     }
@@ -137,7 +169,7 @@ mod tests {
             open("198.18.0.9", 6379),
         ];
         let findings =
-            evaluate(&opens, &Allowlist::default(), &scope("198.18.0.0/24", "risky,7"), true, now());
+            evaluate(&opens, &Allowlist::default(), &none(), &scope("198.18.0.0/24", "risky,7"), true, now());
         let told: Vec<_> = findings
             .iter()
             .map(|finding| {
@@ -162,22 +194,52 @@ mod tests {
         let ip = "198.18.0.9".parse().expect("ip");
         let seen =
             [Reason::Rst, Reason::NoResponse, Reason::NoNeighbour].map(|reason| observe(ip, 22, reason));
-        assert_eq!(evaluate(&seen, &Allowlist::default(), &scope("198.18.0.0/24", "22"), true, now()), []);
+        assert_eq!(
+            evaluate(&seen, &Allowlist::default(), &none(), &scope("198.18.0.0/24", "22"), true, now()),
+            []
+        );
     }
 
     #[test]
     fn a_reset_beside_a_handshake_hides_nothing() {
         let seen = [observe("198.18.0.9".parse().expect("ip"), 22, Reason::Contradiction)];
-        let findings = evaluate(&seen, &Allowlist::default(), &scope("198.18.0.0/24", "22"), true, now());
+        let findings =
+            evaluate(&seen, &Allowlist::default(), &none(), &scope("198.18.0.0/24", "22"), true, now());
         assert_eq!(findings.len(), 1);
         assert!(findings[0].is_exposure() && findings[0].message.contains("as open and as closed"));
+    }
+
+    #[test]
+    fn a_host_that_accepts_everything_is_one_finding_beside_what_is_real() {
+        let seen = [22, 80, 443, 6379].map(|port| open("198.18.0.9", port));
+        let seen = [&seen[..], &[open("198.18.0.8", 22)]].concat();
+        let list = Allowlist::new(vec![allow("198.18.0.9", "443", None)]);
+        let host = AnswersAll { real: [6379].into(), ..AnswersAll::default() };
+        let known = Verifications {
+            answers_all: [("198.18.0.9".parse().expect("ip"), host)].into(),
+            ..Verifications::default()
+        };
+        let findings = evaluate(&seen, &list, &known, &scope("198.18.0.0/24", "all"), true, now());
+        let told: Vec<_> = findings.iter().map(|f| (f.kind, f.ip.map(|ip| ip.to_string()), f.port)).collect();
+        let ip = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            told,
+            [
+                (FindingKind::Exposure, ip("198.18.0.9"), Some(6379)),
+                (FindingKind::Exposure, ip("198.18.0.8"), Some(22)),
+                (FindingKind::AnswersAll, ip("198.18.0.9"), None),
+            ]
+        );
+        assert_eq!(findings[2].answers_all.as_ref().map(|note| note.ports), Some(2), "443 is allowed");
+        let asked = objectionable(&seen, &list, now());
+        assert_eq!(asked.len(), 4);
     }
 
     #[test]
     fn an_allowance_is_idle_only_if_everything_of_it_was_looked_at() {
         let idle = |entry: Allowance, network: &str, ports: &str, complete| {
             let list = Allowlist::new(vec![entry]);
-            evaluate(&[open("198.18.0.9", 22)], &list, &scope(network, ports), complete, now())
+            evaluate(&[open("198.18.0.9", 22)], &list, &none(), &scope(network, ports), complete, now())
                 .into_iter()
                 .map(|finding| finding.kind)
                 .filter(|kind| *kind != FindingKind::Exposure)
@@ -200,7 +262,7 @@ mod tests {
     #[test]
     fn the_same_idle_allowance_twice_is_one_finding() {
         let list = Allowlist::new(vec![allow("198.18.0.9", "22", None), allow("198.18.0.9", "22", None)]);
-        assert_eq!(evaluate(&[], &list, &scope("198.18.0.0/24", "22"), true, now()).len(), 1);
+        assert_eq!(evaluate(&[], &list, &none(), &scope("198.18.0.0/24", "22"), true, now()).len(), 1);
     }
 
     fn observations() -> impl Strategy<Value = Vec<Observation>> {
@@ -234,16 +296,15 @@ mod tests {
         ) {
             let (list, scope) = (Allowlist::new(list), scope("198.18.0.0/24", "22,80,6379,7"));
             prop_assert_eq!(
-                evaluate(&opens, &list, &scope, complete, now()),
-                evaluate(&shuffled, &list, &scope, complete, now())
+                evaluate(&opens, &list, &none(), &scope, complete, now()),
+                evaluate(&shuffled, &list, &none(), &scope, complete, now())
             );
         }
 
         #[test]
         fn every_open_target_is_allowed_or_one_exposure(opens in observations(), list in allowances()) {
-            let findings = evaluate(
-                &opens, &Allowlist::new(list.clone()), &scope("198.18.0.0/24", "22,80,6379,7"), true, now(),
-            );
+            let scope = scope("198.18.0.0/24", "22,80,6379,7");
+            let findings = evaluate(&opens, &Allowlist::new(list.clone()), &none(), &scope, true, now());
             let mut fingerprints = BTreeSet::new();
             for finding in &findings {
                 prop_assert!(fingerprints.insert(finding.fingerprint.clone()), "one fingerprint twice");
@@ -263,8 +324,8 @@ mod tests {
             opens in observations(), list in allowances(), more in allowances(),
         ) {
             let scope = scope("198.18.0.0/24", "22,80,6379,7");
-            let before = evaluate(&opens, &Allowlist::new(list.clone()), &scope, true, now());
-            let after = evaluate(&opens, &Allowlist::new([list, more].concat()), &scope, true, now());
+            let before = evaluate(&opens, &Allowlist::new(list.clone()), &none(), &scope, true, now());
+            let after = evaluate(&opens, &Allowlist::new([list, more].concat()), &none(), &scope, true, now());
             prop_assert!(exposures(&after).is_subset(&exposures(&before)));
         }
     }

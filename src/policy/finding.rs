@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use sha2::{Digest, Sha256};
-use thiserror::Error;
 
 use super::allowlist::{Allowance, Expiry};
+pub use super::fingerprint::{Fingerprint, FingerprintError};
+use crate::sweep::banner::Banner;
+use crate::sweep::verified::{AnswersAll, Conduct, Confirmation, Verification};
 use crate::target::ports::{self, Severity};
 use crate::target::state::State;
 use crate::target::{Target, Transport};
@@ -25,6 +26,9 @@ pub struct Finding {
     /// The address, where the finding is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
+    /// What the address is called, where anything says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// The port, where the finding is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -39,6 +43,21 @@ pub struct Finding {
     /// The allowance that once held, or that is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowance: Option<AllowanceNote>,
+    /// Whether the target finished a whole handshake; only for exposures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// How that was tried; only for exposures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// What the target did after the handshake, where somebody waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conduct: Option<Conduct>,
+    /// What it said, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banner: Option<Banner>,
+    /// The host that answers everything, where the finding is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_all: Option<AnswersAllNote>,
     /// When it was first seen.
     #[serde(serialize_with = "milliseconds")]
     pub first_seen: Timestamp,
@@ -59,8 +78,15 @@ pub fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S:
 
 impl Finding {
     /// A target that may not be open, and is, or has answered as open and as closed: no allowance names it, or the one
-    /// that did has expired.
-    pub fn exposure(target: &Target, state: State, expired: Option<&Allowance>, now: Timestamp) -> Self {
+    /// that did has expired. One packet is no proof: where the handshake failed that should have confirmed it, the
+    /// finding says so, and is one step less severe.
+    pub fn exposure(
+        target: &Target,
+        state: State,
+        expired: Option<&Allowance>,
+        confirmation: Confirmation,
+        now: Timestamp,
+    ) -> Self {
         let target = Target { ip: target.ip.to_canonical(), ..*target };
         let service = ports::service(target.port);
         let why = service.map_or("no service of the catalogue is known for this port", |service| service.why);
@@ -71,17 +97,33 @@ impl Finding {
             }
             _ => "not allowed".to_owned(),
         };
-        let does = if state == State::Conflict { "answers as open and as closed" } else { "is open" };
+        let verification = confirmation.verification;
+        let severity = service.map_or(Severity::Medium, |service| service.severity);
+        let does = match (verification, state) {
+            (Verification::Refused, _) => "answered a probe but refused the handshake twice",
+            (Verification::Silent, _) => "answered a probe but no handshake, twice",
+            (Verification::Unreachable, _) => {
+                "answered a probe but could not be reached for a handshake, twice"
+            }
+            (_, State::Conflict) => "answers as open and as closed",
+            _ => "is open",
+        };
         Finding {
             kind: FindingKind::Exposure,
             fingerprint: Fingerprint::of_target(FindingKind::Exposure, &target),
-            severity: service.map_or(Severity::Medium, |service| service.severity),
+            severity: if verification.has_failed() { one_step_less(severity) } else { severity },
             ip: Some(target.ip),
+            names: Vec::new(),
             port: Some(target.port),
             transport: Some(target.transport),
             service: service.map(|service| service.name.to_owned()),
             rule: if expired.is_some() { Rule::AllowanceExpired } else { Rule::DefaultClosed },
             allowance: expired.map(AllowanceNote::from),
+            verified: Some(verification == Verification::Verified),
+            verification: Some(verification),
+            conduct: confirmation.conduct,
+            banner: confirmation.banner,
+            answers_all: None,
             first_seen: now,
             last_seen: now,
             message: format!("{target}{name} {does}, {judged}: {why}"),
@@ -109,20 +151,84 @@ impl Finding {
             fingerprint: Fingerprint::of_allowance(kind, allowance),
             severity: Severity::Info,
             ip: None,
+            names: Vec::new(),
             port: None,
             transport: None,
             service: None,
             rule,
             allowance: Some(AllowanceNote::from(allowance)),
+            verified: None,
+            verification: None,
+            conduct: None,
+            banner: None,
+            answers_all: None,
             first_seen: now,
             last_seen: now,
             message,
         }
     }
 
+    /// A host that accepts every port, so that its open ports say nothing one by one: this many of them are not
+    /// allowed, and nothing tells them from ports that nobody uses.
+    pub fn answers_all(ip: IpAddr, ports: usize, host: &AnswersAll, now: Timestamp) -> Self {
+        let ip = ip.to_canonical();
+        let canaries: Vec<String> = host.canary_ports.iter().map(u16::to_string).collect();
+        let does = if host.conduct.contains(&Conduct::Spoke) {
+            "and speaks on them: a decoy, or a device that answers for it"
+        } else if host.conduct.contains(&Conduct::Quiet) {
+            "and never speaks: a SYN proxy, or a device that answers for it"
+        } else {
+            "and hangs up at once: a SYN proxy, or a device that answers for it"
+        };
+        let (count, them) = if ports == 1 {
+            ("1 open port".to_owned(), "it")
+        } else {
+            (format!("{ports} open ports"), "them")
+        };
+        Finding {
+            kind: FindingKind::AnswersAll,
+            fingerprint: Fingerprint::of_host(FindingKind::AnswersAll, ip),
+            severity: Severity::Medium,
+            ip: Some(ip),
+            names: Vec::new(),
+            port: None,
+            transport: Some(Transport::Tcp),
+            service: None,
+            rule: Rule::DefaultClosed,
+            allowance: None,
+            verified: None,
+            verification: None,
+            conduct: None,
+            banner: None,
+            answers_all: Some(AnswersAllNote { ports, canary_ports: host.canary_ports.clone() }),
+            first_seen: now,
+            last_seen: now,
+            message: format!(
+                "{ip} accepts every port, {count} that are not allowed and canary ports {} too, {does}; whether \
+                 anybody \
+                 listens behind {them} cannot be told from here",
+                canaries.join(", ")
+            ),
+        }
+    }
+
     /// Whether something can be reached that must not be.
     pub fn is_exposure(&self) -> bool {
         self.kind == FindingKind::Exposure
+    }
+
+    /// Whether a sweep with this finding is one that found something, and no mere note on the allowlist.
+    pub fn is_objection(&self) -> bool {
+        matches!(self.kind, FindingKind::Exposure | FindingKind::AnswersAll)
+    }
+}
+
+fn one_step_less(severity: Severity) -> Severity {
+    match severity {
+        Severity::Critical => Severity::High,
+        Severity::High => Severity::Medium,
+        Severity::Medium => Severity::Low,
+        Severity::Low | Severity::Info => Severity::Info,
     }
 }
 
@@ -133,6 +239,8 @@ impl Finding {
 pub enum FindingKind {
     /// A target is open and may not be.
     Exposure,
+    /// A host accepts every port, and its open ports say nothing one by one.
+    AnswersAll,
     /// An allowance has expired, and nothing that it named is open any more. Where something is, that is an exposure.
     AllowanceExpired,
     /// An allowance holds, and nothing that it names is open.
@@ -144,6 +252,7 @@ impl FindingKind {
     pub fn as_str(self) -> &'static str {
         match self {
             FindingKind::Exposure => "exposure",
+            FindingKind::AnswersAll => "answers-all",
             FindingKind::AllowanceExpired => "allowance-expired",
             FindingKind::AllowanceUnused => "allowance-unused",
         }
@@ -212,94 +321,19 @@ impl From<&Allowance> for AllowanceNote {
     }
 }
 
-/// What makes a finding the same finding in the next sweep: 32 hexadecimal digits, the first half of a SHA-256.
-///
-/// # Encoding
-/// The hash is of a list of texts, each preceded by its length in bytes as a 64-bit big-endian number, so that no two
-/// lists encode alike. The first text is the version, `portreeve/finding/1`; the second is the kind as in events.
-/// Behind them stand, for a target: the address (IPv4 dotted, IPv6 as in RFC 5952), the transport and the port in
-/// decimal; for an allowance: its ports as printed, then its hosts as printed, sorted. Nothing else goes in: not the
-/// sweep, not the time, not the reason, so that a finding keeps its fingerprint when its allowance is reworded or
-/// renewed.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// The fingerprint of a finding about one target.
-    pub fn of_target(kind: FindingKind, target: &Target) -> Self {
-        let (ip, port) = (target.ip.to_canonical().to_string(), target.port.to_string());
-        Fingerprint::of_texts(&[kind.as_str(), &ip, &target.transport.to_string(), &port])
-    }
-
-    /// The fingerprint of a finding about an allowance.
-    pub fn of_allowance(kind: FindingKind, allowance: &Allowance) -> Self {
-        let mut hosts = allowance.hosts.clone();
-        hosts.sort_unstable();
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let ports = allowance.ports.to_string();
-        let texts: Vec<&str> =
-            [kind.as_str(), &ports].into_iter().chain(hosts.iter().map(String::as_str)).collect();
-        Fingerprint::of_texts(&texts)
-    }
-
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn of_texts(texts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for text in [FINGERPRINT_VERSION].iter().chain(texts) {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text.as_bytes());
-        }
-        let digest = hash.finalize();
-        Fingerprint(digest.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-/// The first text of the encoding; a change of the encoding changes it.
-const FINGERPRINT_VERSION: &str = "portreeve/finding/1";
-
-/// How many bytes of the hash are kept.
-const FINGERPRINT_BYTES: usize = 16;
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl TryFrom<String> for Fingerprint {
-    type Error = FingerprintError;
-
-    fn try_from(text: String) -> Result<Self, FingerprintError> {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == 2 * FINGERPRINT_BYTES && text.bytes().all(digit) {
-            Ok(Fingerprint(text))
-        } else {
-            Err(FingerprintError { text })
-        }
-    }
-}
-
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> String {
-        fingerprint.0
-    }
-}
-
-/// A text that is no fingerprint.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("`{text}` is no fingerprint; fingerprints are 32 hexadecimal digits, lower case")]
-pub struct FingerprintError {
-    text: String,
+/// What a finding tells of a host that answers everything.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AnswersAllNote {
+    /// Open ports that are in this finding instead of having one each.
+    pub ports: usize,
+    /// The ports that nobody uses, and that it accepts too.
+    pub canary_ports: Vec<u16>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::banner::Protocol;
 
     fn target(ip: &str, port: u16) -> Target {
         Target { ip: ip.parse().expect(ip), port, transport: Transport::Tcp }
@@ -346,13 +380,86 @@ mod tests {
                 "198.18.0.10:7/tcp is open, not allowed: no service of the catalogue is known for this port",
             ),
         ] {
-            let finding =
-                Finding::exposure(&target("198.18.0.10", port), State::Open, expired.as_ref(), now());
+            let finding = Finding::exposure(
+                &target("198.18.0.10", port),
+                State::Open,
+                expired.as_ref(),
+                Confirmation::default(),
+                now(),
+            );
             assert!(finding.is_exposure());
             assert_eq!((finding.severity, finding.rule), (severity, rule));
             assert_eq!(finding.message, message);
             assert_eq!(finding.allowance, expired.as_ref().map(AllowanceNote::from));
         }
+    }
+
+    /// A target that finished a handshake and said something.
+    fn spoken() -> Confirmation {
+        let banner = Banner { protocol: Protocol::Ssh, text: b"SSH-2.0-\x1b[2J"[..].into() };
+        Confirmation {
+            verification: Verification::Verified,
+            conduct: Some(Conduct::Spoke),
+            banner: Some(banner),
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_fails_takes_a_step_off_and_says_so() {
+        let redis = |verification| {
+            let confirmation = Confirmation { verification, ..Confirmation::default() };
+            Finding::exposure(&target("198.18.0.10", 6379), State::Open, None, confirmation, now())
+        };
+        for (verification, severity, verified, says) in [
+            (Verification::Verified, Severity::Critical, true, "(redis) is open, not allowed"),
+            (Verification::Skipped, Severity::Critical, false, "(redis) is open, not allowed"),
+            (
+                Verification::Refused,
+                Severity::High,
+                false,
+                "(redis) answered a probe but refused the handshake twice,",
+            ),
+            (
+                Verification::Silent,
+                Severity::High,
+                false,
+                "(redis) answered a probe but no handshake, twice,",
+            ),
+            (
+                Verification::Unreachable,
+                Severity::High,
+                false,
+                "could not be reached for a handshake, twice,",
+            ),
+        ] {
+            let finding = redis(verification);
+            assert_eq!((finding.severity, finding.verified), (severity, Some(verified)), "{verification:?}");
+            assert!(finding.is_exposure() && finding.message.contains(says), "{}", finding.message);
+            assert_eq!(finding.fingerprint, redis(Verification::Verified).fingerprint);
+        }
+    }
+
+    #[test]
+    fn a_host_that_answers_everything_is_one_finding() {
+        let host = |conduct| AnswersAll {
+            canary_ports: vec![50_001, 60_001],
+            conduct: [conduct].into(),
+            ..AnswersAll::default()
+        };
+        let finding = |conduct| Finding::answers_all([198, 18, 0, 10].into(), 1000, &host(conduct), now());
+        let quiet = finding(Conduct::Quiet);
+        assert!(!quiet.is_exposure() && quiet.is_objection());
+        assert_eq!((quiet.severity, quiet.port), (Severity::Medium, None));
+        assert_eq!(
+            quiet.message,
+            "198.18.0.10 accepts every port, 1000 open ports that are not allowed and canary ports 50001, 60001 \
+             too, and never speaks: a SYN proxy, or a device that answers for it; whether anybody listens behind \
+             them cannot be \
+             told from here"
+        );
+        assert!(finding(Conduct::Spoke).message.contains("a decoy"));
+        assert!(finding(Conduct::Reset).message.contains("hangs up at once"));
+        assert_eq!(quiet.fingerprint, finding(Conduct::Spoke).fingerprint);
     }
 
     #[test]
@@ -391,13 +498,14 @@ mod tests {
     #[test]
     fn survives_json() {
         for finding in [
-            Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&bastion()), now()),
+            Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&bastion()), spoken(), now()),
             Finding::idle_allowance(&bastion(), now()),
+            Finding::answers_all([198, 18, 0, 10].into(), 7, &AnswersAll::default(), now()),
         ] {
             let json = serde_json::to_value(&finding).expect("json");
             assert_eq!(json["kind"], finding.kind.as_str());
             assert_eq!(json["rule"], finding.rule.as_str());
-            assert_eq!(json["allowance"]["expires"], "2026-01-31");
+            assert!(finding.allowance.is_none() || json["allowance"]["expires"] == "2026-01-31");
             assert_eq!(serde_json::from_value::<Finding>(json).expect("a finding"), finding);
         }
         assert!(serde_json::from_str::<Fingerprint>("\"XYZ\"").is_err());

@@ -6,4 +6,5 @@
 pub mod allowlist;
 pub mod evaluate;
 pub mod finding;
+pub mod fingerprint;
 mod index;

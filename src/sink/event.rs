@@ -18,9 +18,11 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use crate::policy::finding::{Finding, milliseconds};
+use crate::sweep::banner::Banner;
 use crate::sweep::ledger::Ledger;
-use crate::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
+use crate::sweep::report::{Observation, Packets, PathReport, Report, UnknownReason, Vantage, Verdict};
 use crate::target::Transport;
+use crate::target::names::Names;
 use crate::target::ports;
 use crate::target::scope::Shard;
 use crate::target::state::State;
@@ -48,12 +50,37 @@ pub struct Head<'a> {
 pub struct Run {
     sweep: String,
     authorization: Option<String>,
+    names: Names,
 }
 
 impl Run {
     /// The run of this sweep.
     pub fn new(sweep: Ulid, authorization: Option<&str>) -> Self {
-        Run { sweep: sweep.to_string(), authorization: authorization.map(str::to_owned) }
+        let authorization = authorization.map(str::to_owned);
+        Run { sweep: sweep.to_string(), authorization, names: Names::default() }
+    }
+
+    /// The run in which addresses have these names.
+    #[must_use]
+    pub fn with_names(self, names: Names) -> Self {
+        Run { names, ..self }
+    }
+
+    /// What addresses are called in this run.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The sweep's identifier, as every event has it.
+    pub fn sweep(&self) -> &str {
+        &self.sweep
+    }
+
+    /// Writes into findings what their addresses are called.
+    pub fn name(&self, findings: &mut [Finding]) {
+        for finding in findings {
+            finding.names = finding.ip.map(|ip| self.names.owned(ip)).unwrap_or_default();
+        }
     }
 
     fn head(&self, event: &'static str, time: Timestamp) -> Head<'_> {
@@ -71,16 +98,28 @@ impl Run {
         PortEvent {
             head: self.head("port", time),
             ip: target.ip,
+            names: self.names.of(target.ip),
             port: target.port,
             transport: target.transport,
             service: ports::service(target.port).map(|service| service.name),
             state: observation.state,
-            reason: observation.reason.map_or(UnknownReason::ReceiverDropped.as_str(), |r| r.as_str()),
+            reason: reason_of(observation),
             tries: observation.tries,
             rtt_us: observation.rtt_us,
             ttl: observation.ttl,
             verified: verified && observation.state == State::Open,
+            banner: None,
         }
+    }
+
+    /// `port` of a target that finished a whole handshake after the sweep, and what it said then.
+    pub fn verified_port<'a>(
+        &'a self,
+        time: Timestamp,
+        observation: &Observation,
+        banner: Option<&'a Banner>,
+    ) -> PortEvent<'a> {
+        PortEvent { verified: true, banner, ..self.port(time, observation, true) }
     }
 
     /// `finding`.
@@ -97,10 +136,20 @@ impl Run {
             ledger: &report.ledger,
             unknown_reasons: &report.unknown_reasons,
             packets: &report.packets,
+            paths: &report.paths,
             findings,
             vantage: &report.vantage,
             duration_ms: report.duration_ms,
         }
+    }
+}
+
+/// What a state rests on, in one word; for an unknown one, why it is unknown.
+pub(super) fn reason_of(observation: &Observation) -> &'static str {
+    match (observation.reason, observation.unknown) {
+        (Some(reason), _) => reason.as_str(),
+        (None, Some(unknown)) => unknown.as_str(),
+        (None, None) => UnknownReason::ReceiverDropped.as_str(),
     }
 }
 
@@ -127,10 +176,14 @@ pub struct Announcement {
     pub shard: Option<Shard>,
     /// Tries before silence is called filtered.
     pub tries: u8,
+    /// Whether the sweep finds its own rate, up to the next.
+    pub governed: bool,
     /// Probes a second over all; null for no limit.
     pub rate_max_pps: Option<u32>,
     /// Probes a second at one host; null for no limit.
     pub host_rate_max_pps: Option<u32>,
+    /// Probes a second at one network, an IPv4 /24 or an IPv6 /64; null for no limit.
+    pub network_rate_max_pps: Option<u32>,
     /// The seed of the order, as text, because JSON numbers lose bits beyond 2^53.
     pub seed: String,
     /// The program's version.
@@ -143,8 +196,14 @@ pub struct Announcement {
 /// A scope as people wrote it, and what it comes down to.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScopeText {
-    /// Networks in.
+    /// Networks and hosts in, as they were written.
     pub networks: Vec<String>,
+    /// The files that more of them came from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceText>,
+    /// Host names that were to be swept and have no address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<String>,
     /// Networks out.
     pub exclude: Vec<String>,
     /// Addresses that were left out without being asked for, and why.
@@ -152,8 +211,22 @@ pub struct ScopeText {
     pub left_out: Vec<LeftOut>,
     /// Ports, as numbers and ranges.
     pub ports: Vec<String>,
+    /// Ports beside them that hosts with something to report are asked on too, to see whether they accept everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canary_ports: Vec<u16>,
     /// Targets.
     pub declared: u64,
+}
+
+/// A file of targets, or an inventory.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceText {
+    /// Its name, as it was given.
+    pub file: String,
+    /// How many targets it names.
+    pub targets: u64,
+    /// How many of its addresses are null or empty.
+    pub skipped: u64,
 }
 
 /// An address that is left out although a network of the scope covers it.
@@ -171,6 +244,8 @@ pub struct PortEvent<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     ip: IpAddr,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<&'a str>,
     port: u16,
     transport: Transport,
     service: Option<&'static str>,
@@ -180,6 +255,8 @@ pub struct PortEvent<'a> {
     rtt_us: Option<u32>,
     ttl: Option<u8>,
     verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    banner: Option<&'a Banner>,
 }
 
 /// Something that policy objects to.
@@ -202,6 +279,7 @@ pub struct SweepCompleted<'a> {
     ledger: &'a Ledger,
     unknown_reasons: &'a BTreeMap<UnknownReason, u64>,
     packets: &'a Packets,
+    paths: &'a [PathReport],
     findings: u64,
     vantage: &'a Vantage,
     duration_ms: u64,

@@ -1,6 +1,8 @@
 //! Where results go: the events that machines read, and the text that people read. Each format is one file.
 
 pub mod columns;
+pub mod csv;
+mod doubt;
 pub mod event;
 pub mod jsonl;
 pub mod text;

@@ -1,7 +1,8 @@
 //! The text that people read: findings first, then a table by host, then the ledger.
 //!
-//! Colours are written as ANSI sequences; whoever opens the output strips them where nobody can see them. Nothing in
-//! here comes from the network but numbers and addresses.
+//! Colours are written as ANSI sequences; whoever opens the output strips them where nobody can see them. What comes
+//! from the network is numbers, addresses, and banners, which are text of a type that can do a terminal no harm; names
+//! come from inventories, and are made printable.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,9 +11,12 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 
 use super::columns;
+use super::doubt::{why_unknown, write_outages};
 use super::event::Announcement;
 use crate::policy::finding::{Finding, FindingKind};
-use crate::sweep::report::{Observation, Report, Verdict};
+use crate::sweep::report::{Observation, Report, UnknownReason, Verdict};
+use crate::sweep::verified::Verification;
+use crate::target::names::{Names, printable};
 use crate::target::ports::{PortSet, Severity, service};
 use crate::target::state::State;
 
@@ -30,6 +34,8 @@ pub struct Summary<'a> {
     pub findings: &'a [Finding],
     /// The targets to list, in any order, the last word on each last.
     pub listed: &'a [Observation],
+    /// What addresses are called.
+    pub names: &'a Names,
 }
 
 /// Writes the whole text.
@@ -38,7 +44,7 @@ pub struct Summary<'a> {
 /// When the output fails.
 pub fn write(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
     write_findings(out, summary.findings)?;
-    write_hosts(out, summary.listed)?;
+    write_hosts(out, summary.listed, summary.names)?;
     write_ledger(out, summary)?;
     write_verdict(out, summary)
 }
@@ -50,7 +56,8 @@ pub fn write(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
 pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::Result<()> {
     let scope = &announced.scope;
     let vantage = &announced.vantage;
-    write!(out, "sweeping {}", in_short(&scope.networks))?;
+    let files = scope.sources.iter().map(|source| format!("{} ({} targets)", source.file, source.targets));
+    write!(out, "sweeping {}", in_short(&scope.networks.iter().cloned().chain(files).collect::<Vec<_>>()))?;
     if !scope.exclude.is_empty() {
         write!(out, " without {}", in_short(&scope.exclude))?;
     }
@@ -69,7 +76,27 @@ pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::
     for left_out in &scope.left_out {
         writeln!(out, "leaving out {}: {}", left_out.ip, left_out.why)?;
     }
+    for source in scope.sources.iter().filter(|source| source.skipped > 0) {
+        writeln!(out, "{} of the addresses in {} are null or empty", source.skipped, source.file)?;
+    }
+    for name in &scope.unresolved {
+        writeln!(out, "{WARN}not swept: {name} does not resolve{WARN:#}")?;
+    }
     Ok(())
+}
+
+/// Writes how it went in one line, for those who get the results as a list that cannot say it.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_conclusion(out: &mut dyn Write, report: &Report, findings: &[Finding]) -> io::Result<()> {
+    let (style, verdict) = verdict_of(report, findings);
+    write!(out, "{style}{verdict}{style:#}; {}", counts_of(report))?;
+    for (number, (reason, count)) in report.unknown_reasons.iter().enumerate() {
+        let before = if number == 0 { "; unknown: " } else { ", " };
+        write!(out, "{before}{count} {}", reason.as_str())?;
+    }
+    writeln!(out)
 }
 
 fn in_short(parts: &[String]) -> String {
@@ -82,15 +109,28 @@ fn in_short(parts: &[String]) -> String {
 }
 
 fn write_findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
-    let (exposures, notes): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.is_exposure());
-    for (heading, group) in [("exposures", &exposures), ("notes on the allowlist", &notes)] {
+    let of = |kind: &dyn Fn(&Finding) -> bool| findings.iter().filter(|f| kind(f)).collect::<Vec<_>>();
+    let exposures = of(&Finding::is_exposure);
+    let answers_all = of(&|finding| finding.kind == FindingKind::AnswersAll);
+    let notes = of(&|finding| !finding.is_objection());
+    let groups = [
+        ("exposures", &exposures),
+        ("hosts that answer everything", &answers_all),
+        ("notes on the allowlist", &notes),
+    ];
+    for (heading, group) in groups {
         if group.is_empty() {
             continue;
         }
         writeln!(out, "{BOLD}{heading}: {}{BOLD:#}", group.len())?;
         for finding in group.iter().take(MOST_LINES) {
             let style = style_of(finding);
-            writeln!(out, "  {style}{:<8}{style:#} {}", finding.severity.to_string(), finding.message)?;
+            let severity = finding.severity.to_string();
+            writeln!(out, "  {style}{severity:<8}{style:#} {}{}", with_host(finding), how_sure(finding))?;
+            if let Some(banner) = &finding.banner {
+                let (protocol, said) = (banner.protocol.as_str(), banner.text.for_terminal());
+                writeln!(out, "           says ({protocol}): {said}")?;
+            }
         }
         write_rest(out, group.len())?;
         writeln!(out)?;
@@ -98,7 +138,40 @@ fn write_findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_hosts(out: &mut dyn Write, listed: &[Observation]) -> io::Result<()> {
+/// Whether a whole handshake stands behind it. Where one failed, the message says so itself.
+fn how_sure(finding: &Finding) -> &'static str {
+    match finding.verification {
+        Some(Verification::Verified) => " [verified]",
+        Some(Verification::Skipped) => " [not verified: not tried]",
+        Some(_) => " [not verified]",
+        None => "",
+    }
+}
+
+/// The message of a finding, with the names of its address behind the address.
+fn with_host(finding: &Finding) -> String {
+    let message = &finding.message;
+    if finding.names.is_empty() {
+        return message.clone();
+    }
+    let names = in_brackets(finding.names.iter().map(String::as_str));
+    let address = finding.ip.map_or_else(String::new, |ip| ip.to_string());
+    match message.split_once(' ') {
+        Some((first, rest)) if first.contains(&address) => format!("{first} {names} {rest}"),
+        _ => format!("{message} {names}"),
+    }
+}
+
+/// Names that are shown of one address; JSON has them all.
+const MOST_NAMES: usize = 3;
+
+fn in_brackets<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let shown = names.take(MOST_NAMES).map(printable).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("[{shown} and {more} more]") } else { format!("[{shown}]") }
+}
+
+fn write_hosts(out: &mut dyn Write, listed: &[Observation], names: &Names) -> io::Result<()> {
     let mut hosts: BTreeMap<IpAddr, BTreeMap<u16, State>> = BTreeMap::new();
     for observation in listed {
         hosts.entry(observation.target.ip).or_default().insert(observation.target.port, observation.state);
@@ -116,7 +189,11 @@ fn write_hosts(out: &mut dyn Write, listed: &[Observation]) -> io::Result<()> {
             let these = ports.iter().filter(|(_, is)| *is == state).map(|(port, _)| *port);
             if *state == State::Open { with_names(these) } else { as_ranges(these) }
         };
-        table.add_row(std::iter::once(ip.to_string()).chain(shown.iter().map(cell)).collect::<Vec<_>>());
+        let host = match names.of(*ip) {
+            known if known.is_empty() => ip.to_string(),
+            known => format!("{ip} {}", in_brackets(known.into_iter())),
+        };
+        table.add_row(std::iter::once(host).chain(shown.iter().map(cell)).collect::<Vec<_>>());
     }
     columns::write(out, &table)?;
     write_rest(out, hosts.len())?;
@@ -141,15 +218,15 @@ fn write_rest(out: &mut dyn Write, all: usize) -> io::Result<()> {
 }
 
 fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
-    let ledger = &summary.report.ledger;
-    let counts: Vec<String> =
-        State::ALL.iter().map(|state| format!("{} {state}", ledger.count(*state))).collect();
-    writeln!(out, "{} = {} declared", counts.join(" + "), ledger.declared)?;
+    writeln!(out, "{}", counts_of(summary.report))?;
     for (reason, count) in &summary.report.unknown_reasons {
-        writeln!(out, "{WARN}{count} unknown because {}{WARN:#}", why_unknown(reason.as_str()))?;
+        writeln!(out, "{WARN}{count} unknown because {}{WARN:#}", why_unknown(*reason))?;
     }
+    write_outages(out, &summary.report.paths, WARN, MOST_LINES)?;
     let packets = &summary.report.packets;
-    if packets.received == 0 && packets.sent > 0 {
+    // Where that makes them unknown, it has been said.
+    let is_said = summary.report.unknown_reasons.contains_key(&UnknownReason::NothingHeard);
+    if packets.received == 0 && packets.sent > 0 && !is_said {
         let advice = "if anything in there should, look at the way to it (portreeve doctor TARGET)";
         writeln!(out, "{WARN}not one target answered; {advice}{WARN:#}")?;
     }
@@ -165,27 +242,30 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
     )
 }
 
-fn why_unknown(reason: &str) -> &str {
-    match reason {
-        "interrupted" => "the sweep was interrupted",
-        "receiver-dropped" => "this host lost frames while their answers were due; sweep slower (--rate)",
-        "send-refused" => {
-            "the network device took no more probes; look at its queue and at local firewall rules"
-        }
-        "link-failed" => "the link broke",
-        other => other,
-    }
+fn counts_of(report: &Report) -> String {
+    let ledger = &report.ledger;
+    let counts: Vec<String> =
+        State::ALL.iter().map(|state| format!("{} {state}", ledger.count(*state))).collect();
+    format!("{} = {} declared", counts.join(" + "), ledger.declared)
 }
 
 fn write_verdict(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
-    let exposures = summary.findings.iter().filter(|finding| finding.is_exposure()).count();
-    let (style, verdict) = match summary.report.verdict {
+    let (style, verdict) = verdict_of(summary.report, summary.findings);
+    writeln!(out, "{style}{verdict}{style:#}")
+}
+
+fn verdict_of(report: &Report, findings: &[Finding]) -> (Style, String) {
+    let exposures = findings.iter().filter(|finding| finding.is_exposure()).count();
+    let devices = findings.iter().filter(|finding| finding.kind == FindingKind::AnswersAll).count();
+    match report.verdict {
+        Verdict::Complete if exposures == 0 && devices > 0 => {
+            (WARN, format!("complete: nothing is known to be exposed, but {devices} answer everything"))
+        }
         Verdict::Complete if exposures == 0 => (GOOD, "complete: nothing is exposed".to_owned()),
         Verdict::Complete => (BAD, format!("complete: {exposures} exposed")),
         Verdict::Degraded => (WARN, format!("degraded: {exposures} exposed, and not every target is known")),
         Verdict::Blind => (WARN, "blind: not one target is known".to_owned()),
-    };
-    writeln!(out, "{style}{verdict}{style:#}")
+    }
 }
 
 const BOLD: Style = Style::new().bold();
@@ -195,7 +275,7 @@ const BAD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiCo
 
 fn style_of(finding: &Finding) -> Style {
     match finding.severity {
-        _ if finding.kind != FindingKind::Exposure => Style::new().dimmed(),
+        _ if !finding.is_objection() => Style::new().dimmed(),
         Severity::Critical => BAD,
         Severity::High => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))),
         Severity::Medium => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow))),

@@ -1,18 +1,27 @@
 //! The board: all that sender, receiver and driver share. Nothing on it is ever locked.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::canary::Canaries;
+use super::caps::Place;
 use super::cookie::Cookie;
 use super::plan::{Plan, defaults};
 use super::seeing::Seeing;
 use super::times::SendTimes;
 use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
+use crate::target::Target;
+use crate::target::address::number_of;
 use crate::target::order::Order;
 use crate::target::table::{Table, TableError};
 
 /// Answers that may wait for the driver. What does not fit is found in the table at the end, without its round-trip
 /// time.
 const ANSWERS: usize = 1 << 16;
+
+/// Hosts that may wait to be slowed down. One that finds no room is noticed again a little later.
+const LIMITED: usize = 1 << 10;
 
 /// Shared by the threads of one sweep.
 #[derive(Debug)]
@@ -29,12 +38,20 @@ pub struct Board<'a> {
     pub cookie: Cookie,
     /// What the receiver tells of its eyesight.
     pub seeing: Seeing,
+    /// Targets that have answered and are asked on.
+    pub canaries: Canaries,
+    /// Hosts that answer only when they are asked again, on their way to each sender.
+    pub limited: Vec<Queue<u64>>,
     /// Answers on their way to the driver.
     pub answers: Queue<Answer>,
     /// Counted by each sender.
     pub senders: Vec<SenderCounters>,
     /// Counted by the receiver: targets that have answered.
     pub answered: Counter,
+    /// Counted by the receiver: targets that answered only to a later try that counts.
+    pub late: Counter,
+    /// Counted by the receiver: targets whose answers contradict each other.
+    pub contradictory: Counter,
     /// Counted by the receiver: targets that have been open at some time.
     pub open: Counter,
     /// Counted by the receiver: answers with a valid cookie.
@@ -45,6 +62,10 @@ pub struct Board<'a> {
     pub dropped: Counter,
     /// Reckoned by the receiver: how long an answer may take, in nanoseconds.
     patience: Counter,
+    /// Decided by the receiver: probes a second over all; 0 for no limit.
+    rate: Counter,
+    /// Noted by the receiver: whether an answer came by each path.
+    heard: Box<[AtomicBool]>,
     /// Set to end the sweep early.
     pub stop: CachePadded<AtomicBool>,
 }
@@ -54,6 +75,8 @@ pub struct Board<'a> {
 pub struct SenderCounters {
     /// Probes that the link took.
     pub sent: Counter,
+    /// Questions to canaries that it took.
+    pub canaries: Counter,
     /// Times that it refused one.
     pub refused: Counter,
 }
@@ -76,21 +99,28 @@ impl<'a> Board<'a> {
     /// When there is no memory for the table.
     pub fn new(plan: &'a Plan, key: &[u8; 16], senders: usize) -> Result<Self, TableError> {
         let len = plan.scope.len();
+        let order = Order::new(len, plan.seed);
         Ok(Board {
             plan,
-            order: Order::new(len, plan.seed),
             table: Table::new(len)?,
             times: SendTimes::new(len),
             cookie: Cookie::new(key, plan.source_ports),
             seeing: Seeing::new(senders),
+            canaries: named_canaries(plan, &order),
+            order,
+            limited: (0..senders).map(|_| Queue::new(LIMITED)).collect(),
             answers: Queue::new(ANSWERS),
             senders: (0..senders).map(|_| SenderCounters::default()).collect(),
             answered: Counter::default(),
+            late: Counter::default(),
+            contradictory: Counter::default(),
             open: Counter::default(),
             received: Counter::default(),
             foreign: Counter::default(),
             dropped: Counter::default(),
             patience: Counter::default(),
+            rate: Counter(CachePadded::new(AtomicU64::new(plan.rate.map_or(0, |pps| pps.get().into())))),
+            heard: (0..plan.paths()).map(|_| AtomicBool::new(false)).collect(),
             stop: CachePadded::new(AtomicBool::new(false)),
         })
     }
@@ -108,6 +138,49 @@ impl<'a> Board<'a> {
         self.patience.set(patience.as_nanos() as u64);
     }
 
+    /// Probes a second over all, by what is known now; `None` for no limit.
+    #[inline]
+    pub fn rate(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(u32::try_from(self.rate.get()).unwrap_or(u32::MAX))
+    }
+
+    /// Receiver: says how fast the sweep may go from now on.
+    pub fn set_rate(&self, pps: u32) {
+        self.rate.set(u64::from(pps.max(1)));
+    }
+
+    /// Whether an answer has come by a path.
+    #[inline]
+    pub fn has_heard(&self, path: usize) -> bool {
+        // Relaxed: it only ever becomes true, and is asked for in earnest once the threads have joined.
+        self.heard.get(path).is_some_and(|heard| heard.load(Ordering::Relaxed))
+    }
+
+    /// Receiver: an answer has come by a path.
+    pub fn note_heard(&self, path: usize) {
+        if let Some(heard) = self.heard.get(path) {
+            heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The target in a place of the order.
+    #[inline]
+    pub fn target_at(&self, position: u64) -> Target {
+        self.plan.scope.target(self.order.index_at(position))
+    }
+
+    /// Whom a probe to a target goes to, as the caps see it.
+    #[inline]
+    pub fn place_of(&self, index: u64, ip: IpAddr) -> Place {
+        let (number, host_bits) = (number_of(ip), if ip.is_ipv4() { 8 } else { 64 });
+        Place { host: self.plan.scope.host_index(index), network: (number >> host_bits) as u64 }
+    }
+
+    /// Questions to canaries that the link took.
+    pub fn asked(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.canaries.get()).sum()
+    }
+
     /// Probes that the link took, of all senders.
     pub fn sent(&self) -> u64 {
         self.senders.iter().map(|sender| sender.sent.get()).sum()
@@ -118,9 +191,9 @@ impl<'a> Board<'a> {
         self.senders.iter().map(|sender| sender.refused.get()).sum()
     }
 
-    /// Whether every target has answered.
+    /// Whether every target has answered, and none needs to be asked again.
     pub fn is_all_answered(&self) -> bool {
-        self.answered.get() == self.table.len()
+        self.answered.get() == self.table.len() && self.contradictory.get() == 0
     }
 
     /// Asks all threads to end.
@@ -132,6 +205,17 @@ impl<'a> Board<'a> {
     pub fn is_ending(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
+}
+
+/// Those that somebody has named, in their places from the beginning.
+fn named_canaries(plan: &Plan, order: &Order) -> Canaries {
+    let mut canaries = Canaries::new(plan.paths());
+    for target in &plan.canaries {
+        if let Some(index) = plan.scope.index_of(target.ip, target.port) {
+            canaries.seat(plan.path_of(target.ip), order.position_of(index));
+        }
+    }
+    canaries
 }
 
 /// A number that one thread counts and others read. `Relaxed`, because nothing is concluded from it about other memory;

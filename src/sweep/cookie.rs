@@ -79,23 +79,44 @@ impl Cookie {
             }
             (from, to) => self.hash_long(from, to, target.port, try_number),
         };
-        let spread = ((hash >> 32) * u64::from(self.ports.count)) >> 32;
-        Token { sequence: hash as u32, source_port: self.ports.first + spread as u16 }
+        self.token_of(hash)
+    }
+
+    /// What question number `serial` to a canary carries. Its message is longer than any try's, so that no answer to
+    /// the one passes for an answer to the other.
+    pub fn canary_token(&self, source: IpAddr, target: &Target, serial: u32) -> Token {
+        let mut message = [0_u8; 38];
+        message[..34].copy_from_slice(&long_message(source, target.ip, target.port));
+        message[34..].copy_from_slice(&serial.to_be_bytes());
+        self.token_of(self.hasher.hash(&message))
     }
 
     /// IPv6 is hashed as 35 bytes, IPv4 as 11, so that no message of one is ever a message of the other.
     fn hash_long(&self, from: IpAddr, to: IpAddr, port: u16, try_number: u8) -> u64 {
-        let octets = |ip: IpAddr| match ip {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
         let mut message = [0_u8; 35];
-        message[..16].copy_from_slice(&octets(from));
-        message[16..32].copy_from_slice(&octets(to));
-        message[32..34].copy_from_slice(&port.to_be_bytes());
+        message[..34].copy_from_slice(&long_message(from, to, port));
         message[34] = try_number;
         self.hasher.hash(&message)
     }
+
+    #[inline]
+    fn token_of(&self, hash: u64) -> Token {
+        let spread = ((hash >> 32) * u64::from(self.ports.count)) >> 32;
+        Token { sequence: hash as u32, source_port: self.ports.first + spread as u16 }
+    }
+}
+
+/// Addresses of either family and the port.
+fn long_message(from: IpAddr, to: IpAddr, port: u16) -> [u8; 34] {
+    let octets = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mut message = [0_u8; 34];
+    message[..16].copy_from_slice(&octets(from));
+    message[16..32].copy_from_slice(&octets(to));
+    message[32..].copy_from_slice(&port.to_be_bytes());
+    message
 }
 
 impl std::fmt::Debug for Cookie {

@@ -35,11 +35,12 @@ pub struct Pacer {
 impl Pacer {
     /// A pacer of this many probes a second, or of as many as the sender can make.
     pub fn new(rate_pps: Option<NonZeroU32>) -> Self {
-        let gap = rate_pps.map_or(0, |rate| {
-            let second = 1_000_000_000 * PARTS;
-            (second + second * HEADROOM_PERCENT / 100).div_ceil(u64::from(rate.get()))
-        });
-        Pacer { gap, tolerance: TOLERANCE.as_nanos() as u64 * PARTS, next: 0 }
+        Pacer { gap: gap_of(rate_pps), tolerance: TOLERANCE.as_nanos() as u64 * PARTS, next: 0 }
+    }
+
+    /// Changes the rate from now on.
+    pub fn set_rate(&mut self, rate_pps: Option<NonZeroU32>) {
+        self.gap = gap_of(rate_pps);
     }
 
     /// How many probes may leave now, at most `most`.
@@ -67,6 +68,14 @@ impl Pacer {
     pub fn next_departure(&self) -> Tick {
         Tick::from_nanos(self.next.saturating_sub(self.tolerance).div_ceil(PARTS))
     }
+}
+
+/// Parts of a nanosecond between two probes at this rate.
+fn gap_of(rate_pps: Option<NonZeroU32>) -> u64 {
+    rate_pps.map_or(0, |rate| {
+        let second = 1_000_000_000 * PARTS;
+        (second + second * HEADROOM_PERCENT / 100).div_ceil(u64::from(rate.get()))
+    })
 }
 
 #[cfg(test)]

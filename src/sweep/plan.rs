@@ -1,11 +1,15 @@
 //! The plan of one sweep: everything that decides what it does.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ulid::Ulid;
 
 use super::cookie::SourcePorts;
 use super::report::Vantage;
+use crate::link::route::RoutePlan;
+use crate::target::Target;
 use crate::target::scope::{Scope, Shard};
 use crate::target::state::State;
 
@@ -18,11 +22,15 @@ pub mod defaults {
     pub const RATE_PPS: u32 = 10_000;
     /// Probes a second at one host. FreeBSD answers 200 closed ports a second and no more.
     pub const HOST_RATE_PPS: u32 = 200;
+    /// Probes a second at one network: what answers for all of its addresses may be one small device.
+    pub const NETWORK_RATE_PPS: u32 = 5000;
     /// Tries before silence is called filtered. At 1 % random loss each way three tries find 99.999 % of answers.
     pub const TRIES: u8 = 3;
     /// Between two tries at one target, at least: loss comes in bursts, and a router's first resolution of an address
     /// may take this long.
     pub const SPACE_BETWEEN_TRIES: Duration = Duration::from_secs(1);
+    /// What a lap adds to that, at most.
+    pub const MOST_LAP_JITTER: Duration = Duration::from_millis(400);
     /// How long to wait for an answer while no answer has yet said how long they take.
     pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
     /// The least and the most that is waited for an answer.
@@ -43,16 +51,38 @@ pub struct Plan {
     pub seed: u64,
     /// Tries that must count before silence is an answer.
     pub tries: u8,
-    /// Probes a second over all; `None` for as fast as the link takes them.
+    /// Probes a second over all, at most; `None` for as fast as the link takes them.
     pub rate: Option<NonZeroU32>,
+    /// Whether the sweep finds its own rate below that, by what is lost.
+    pub governed: bool,
     /// Probes a second at one host; `None` for no cap.
     pub host_rate: Option<NonZeroU32>,
+    /// Probes a second at one network (an IPv4 /24, an IPv6 /64); `None` for no cap.
+    pub network_rate: Option<NonZeroU32>,
+    /// Targets that are known to answer, open or closed. While they do, the network carries; while they do not, silence
+    /// proves nothing.
+    pub canaries: Vec<Target>,
+    /// The ways to the targets. Where there are none, as in a simulation, all take one path.
+    pub routes: Arc<RoutePlan>,
     /// Where probes come from.
     pub source_ports: SourcePorts,
     /// Which states the observer wants to hear of.
     pub wanted: StateSet,
     /// Where the sweep looks from.
     pub vantage: Vantage,
+}
+
+impl Plan {
+    /// How many paths the targets are reached by.
+    pub fn paths(&self) -> usize {
+        self.routes.hops().len().max(1)
+    }
+
+    /// Which of them leads to an address.
+    #[inline]
+    pub fn path_of(&self, ip: IpAddr) -> usize {
+        if self.routes.hops().len() < 2 { 0 } else { self.routes.hop_number(ip).unwrap_or(0) }
+    }
 }
 
 /// A set of states.

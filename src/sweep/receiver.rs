@@ -3,36 +3,65 @@
 //! The link parses. Here a reply is held against the cookie, classified, and entered into the table; the first answer
 //! of each target goes on to the driver. Nothing here allocates, locks, logs or calls the system for a packet.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::board::{Answer, Board};
-use super::seeing::Watch;
+use super::canary::{Listener, Tally};
+use super::governor::{Counts, Governor};
+use super::limited::LateAnswers;
+use super::seeing::{Outage, Testimony, Watch, Witness};
 use super::trips::Trips;
 use crate::link::clock::{Clock, Tick};
+use crate::link::guard::{Guard, Word};
 use crate::link::{Arrival, LinkError, Receive};
 use crate::target::state::{Reason, State};
-use crate::target::table::Recorded;
+use crate::target::table::{Cell, Recorded};
 use crate::target::{Target, Transport};
 use crate::wire::reply::{Answer as Said, Reply};
 
 /// Receives the answers of one sweep.
-pub struct Receiver<'a, R> {
+pub struct Receiver<'a, R, G> {
     board: &'a Board<'a>,
     link: R,
+    guard: G,
     watch: Watch,
-    trips: Trips,
+    ear: Ear,
+    governor: Option<Governor>,
     first_drops: u64,
 }
 
-impl<'a, R: Receive> Receiver<'a, R> {
+/// What the receiver learns from answers, beside what goes into the table.
+struct Ear {
+    trips: Trips,
+    canaries: Listener,
+    late: LateAnswers,
+}
+
+/// What is known of one path at the end.
+#[derive(Clone, Debug, Default)]
+pub struct PathRecord {
+    /// What its canaries said.
+    pub canaries: Tally,
+    /// When it was in trouble.
+    pub outages: Vec<Outage>,
+}
+
+impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
     /// A receiver that begins to watch now.
     ///
     /// # Errors
     /// When the link does not say what it drops.
-    pub fn new(board: &'a Board<'a>, mut link: R, now: Tick) -> Result<Self, LinkError> {
+    pub fn new(board: &'a Board<'a>, mut link: R, guard: G, now: Tick) -> Result<Self, LinkError> {
         let first_drops = link.dropped()?;
-        Ok(Receiver { board, link, watch: Watch::new(now, first_drops), trips: Trips::new(), first_drops })
+        let paths = board.plan.paths();
+        let governor = board.plan.rate.filter(|_| board.plan.governed);
+        let governor = governor.map(|most| Governor::new(now, most.get()));
+        if let Some(governor) = &governor {
+            board.set_rate(governor.rate_pps());
+        }
+        let ear = Ear { trips: Trips::new(), canaries: Listener::new(paths), late: LateAnswers::new() };
+        let watch = Watch::new(now, first_drops, paths);
+        Ok(Receiver { board, link, guard, watch, ear, governor, first_drops })
     }
 
     /// Handles what is there, waiting for at most `timeout`, and looks after its own eyesight.
@@ -40,33 +69,87 @@ impl<'a, R: Receive> Receiver<'a, R> {
     /// # Errors
     /// When the link is broken.
     pub fn step(&mut self, clock: &dyn Clock, timeout: Duration) -> Result<(), LinkError> {
-        let (board, trips) = (self.board, &mut self.trips);
+        let (board, ear) = (self.board, &mut self.ear);
         let emptied = clock.now();
-        self.link.receive(timeout, &mut |arrival| handle(board, trips, &arrival))?;
+        self.link.receive(timeout, &mut |arrival| handle(board, ear, &arrival))?;
         let now = clock.now();
         if self.watch.is_due(now) {
-            let drops = self.link.dropped()?;
-            board.dropped.set(drops - self.first_drops);
-            board.set_patience(self.trips.patience());
-            self.watch.look(&board.seeing, emptied, now, drops);
+            self.look(emptied, now)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of each path, now that the sweep is over.
+    pub fn into_paths(self) -> Vec<PathRecord> {
+        let tallies = self.ear.canaries.tallies().to_vec();
+        let outages = self.watch.into_outages();
+        tallies.into_iter().zip(outages).map(|(canaries, outages)| PathRecord { canaries, outages }).collect()
+    }
+
+    fn look(&mut self, emptied: Tick, now: Tick) -> Result<(), LinkError> {
+        let (board, watch) = (self.board, &mut self.watch);
+        let drops = self.link.dropped()?;
+        board.dropped.set(drops - self.first_drops);
+        let patience = self.ear.trips.patience();
+        board.set_patience(patience);
+        self.guard.look(now, &mut |path, word| {
+            let testimony = match word {
+                Word::Good(until) => Testimony::Good(until),
+                Word::Bad(trouble) => Testimony::Bad(trouble.into()),
+            };
+            watch.hear(path, Witness::Guard, testimony, now);
+        })?;
+        if drops != watch.drops() {
+            // Whoever has not answered by now may have, and was not heard.
+            self.ear.canaries.void_open();
+        }
+        self.ear.canaries.look(&board.canaries, now, patience, |path, testimony| {
+            watch.hear(path, Witness::Canaries, testimony, now);
+        });
+        watch.look(&board.seeing, emptied, now, drops, patience);
+        if let Some(governor) = &mut self.governor {
+            governor.step(now, counts(board, self.ear.canaries.tallies()), watch.is_troubled(), patience);
+            board.set_rate(governor.rate_pps());
         }
         Ok(())
     }
 }
 
+fn counts(board: &Board<'_>, tallies: &[Tally]) -> Counts {
+    let late = board.late.get();
+    Counts {
+        sent: board.sent(),
+        refused: board.refused(),
+        dropped: board.dropped.get(),
+        prompt: board.answered.get() - late,
+        late,
+        asked: tallies.iter().map(|tally| tally.asked).sum(),
+        lost: tallies.iter().map(|tally| tally.lost).sum(),
+    }
+}
+
 /// One reply, from the cookie to the table.
 #[inline]
-fn handle(board: &Board<'_>, trips: &mut Trips, arrival: &Arrival) {
+fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     let reply = &arrival.reply;
-    let Some((position, try_number)) = authenticate(board, reply) else {
+    let Some(Found { index, position, cell, try_number }) = authenticate(board, ear, reply) else {
         board.foreign.add(1);
         return;
     };
     board.received.add(1);
+    // The link's own word is no sign that the network carries anything.
+    let path = board.plan.path_of(reply.ip);
+    if !board.has_heard(path) && !matches!(reply.answer, Said::NoNeighbour { .. } | Said::NoRoute { .. }) {
+        board.note_heard(path);
+    }
+    let Some(try_number) = try_number else { return };
     let Some(reason) = reason_of(reply) else { return };
     let recorded = board.table.record(position, reason);
     if recorded == Recorded::First {
         board.answered.add(1);
+        // A try before this one counts, and was not answered. (An answer to an earlier try than the last was slow.)
+        let late = cell.counted() > 1 && try_number == cell.sent();
+        first_answer(board, ear, index, position, late, reason);
     }
     if recorded != Recorded::First && recorded != Recorded::Changed {
         return;
@@ -75,12 +158,15 @@ fn handle(board: &Board<'_>, trips: &mut Trips, arrival: &Arrival) {
     if state == State::Open {
         board.open.add(1);
     }
+    if recorded == Recorded::Changed && board.table.get(position).is_contradictory() {
+        board.contradictory.add(1);
+    }
     // The time of sending is that of the last try; an answer to an earlier one cannot be timed.
     let rtt = (board.table.get(position).sent() == try_number)
         .then(|| board.times.elapsed(position, arrival.at))
         .filter(|rtt| *rtt < Duration::from_secs(60));
     if let Some(rtt) = rtt {
-        trips.note(rtt);
+        ear.trips.note(rtt);
     }
     if board.plan.wanted.has(state) || recorded == Recorded::Changed {
         let rtt_us = rtt.map(|rtt| rtt.as_micros() as u32);
@@ -89,27 +175,68 @@ fn handle(board: &Board<'_>, trips: &mut Trips, arrival: &Arrival) {
     }
 }
 
-/// Which try of which target the reply answers, if it answers any of ours.
+/// What the first answer of a target tells beside its state.
 #[inline]
-fn authenticate(board: &Board<'_>, reply: &Reply) -> Option<(u64, u8)> {
+fn first_answer(board: &Board<'_>, ear: &mut Ear, index: u64, position: u64, late: bool, reason: Reason) {
+    if !matches!(reason, Reason::SynAck | Reason::Rst) {
+        return;
+    }
+    board.canaries.offer(board.plan.path_of(board.plan.scope.target(index).ip), position);
+    if late {
+        board.late.add(1);
+        let host = board.plan.scope.host_index(index);
+        if reason == Reason::Rst && ear.late.note(host) {
+            // Where there is no room, the host is noticed again a little later.
+            for sender in &board.limited {
+                let _ = sender.push(host);
+            }
+        }
+    }
+}
+
+/// A target of ours whose answer is authentic.
+struct Found {
+    index: u64,
+    position: u64,
+    /// The target's cell before the answer.
+    cell: Cell,
+    /// The try that was answered; `None` if it was a question to a canary.
+    try_number: Option<u8>,
+}
+
+/// Which of our targets the reply is from, if it answers any probe of ours.
+#[inline]
+fn authenticate(board: &Board<'_>, ear: &mut Ear, reply: &Reply) -> Option<Found> {
     let index = board.plan.scope.index_of(reply.ip, reply.port)?;
     let position = board.order.position_of(index);
     let target = Target { ip: reply.ip, port: reply.port, transport: Transport::Tcp };
-    let sent = board.table.get(position).sent();
-    let try_number = (1..=sent).rev().find(|try_number| answers(board, reply, &target, *try_number))?;
-    Some((position, try_number))
+    let cell = board.table.get(position);
+    let mut tries = (1..=cell.sent()).rev();
+    let answered = tries.find(|try_number| {
+        let token = board.cookie.token(reply.source, &target, *try_number);
+        (token.sequence, token.source_port) == acknowledged(reply)
+    });
+    if answered.is_none() {
+        ear.canaries.catch_up(&board.canaries);
+        let is_answer = |serial| {
+            let token = board.cookie.canary_token(reply.source, &target, serial);
+            (token.sequence, token.source_port) == acknowledged(reply)
+        };
+        if !ear.canaries.hear(board.plan.path_of(reply.ip), position, is_answer) {
+            return None;
+        }
+    }
+    Some(Found { index, position, cell, try_number: answered })
 }
 
-/// Whether the reply carries the token of this try.
+/// The sequence number and the source port that the reply answers.
 #[inline]
-fn answers(board: &Board<'_>, reply: &Reply, target: &Target, try_number: u8) -> bool {
-    let source: IpAddr = reply.source;
-    let token = board.cookie.token(source, target, try_number);
-    let number = match reply.answer {
+fn acknowledged(reply: &Reply) -> (u32, u16) {
+    let sequence = match reply.answer {
         Said::SynAck { ack } | Said::Rst { ack } => ack.wrapping_sub(1),
         Said::Icmp { sequence, .. } | Said::NoNeighbour { sequence } | Said::NoRoute { sequence } => sequence,
     };
-    token.sequence == number && token.source_port == reply.source_port
+    (sequence, reply.source_port)
 }
 
 /// What the reply means for the target, or `None` where it settles nothing.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::ledger::Ledger;
+use crate::link::guard::Trouble;
 use crate::target::Target;
 use crate::target::scope::Shard;
 use crate::target::state::{Reason, State};
@@ -20,8 +21,11 @@ pub struct Observation {
     pub target: Target,
     /// What is said of it.
     pub state: State,
-    /// What that rests on; `None` for an unknown state, whose reason is the sweep's, not the target's.
+    /// What that rests on; `None` for an unknown state.
     pub reason: Option<Reason>,
+    /// Why the state is unknown: the sweep's reason, not the target's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownReason>,
     /// Probes sent to it.
     pub tries: u8,
     /// From the probe's leaving to the answer's arrival, in microseconds, where it could be measured.
@@ -53,6 +57,47 @@ pub struct Report {
     pub unknown_reasons: BTreeMap<UnknownReason, u64>,
     /// Counts of packets.
     pub packets: Packets,
+    /// The paths that probes took, and how far each could be trusted.
+    pub paths: Vec<PathReport>,
+}
+
+/// One path of a sweep: an interface, a source address, and a next hop if there is one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PathReport {
+    /// The interface.
+    pub interface: String,
+    /// The address that probes came from.
+    pub source: IpAddr,
+    /// The router that they were handed to; absent where targets are on the network of the interface, or this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<IpAddr>,
+    /// Whether any answer came by this path.
+    pub heard: bool,
+    /// Questions to canaries, and how many of them were lost.
+    pub canaries: CanaryCount,
+    /// The times that the path was in trouble.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub outages: Vec<OutageReport>,
+}
+
+/// Questions to targets that had answered before, to see whether a path still carries.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CanaryCount {
+    /// Asked.
+    pub asked: u64,
+    /// Not answered.
+    pub lost: u64,
+}
+
+/// A time that a path was in trouble, in milliseconds since the sweep began.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OutageReport {
+    /// What was wrong.
+    pub reason: UnknownReason,
+    /// The last moment that was vouched for.
+    pub from_ms: u64,
+    /// When the path was whole again; null if it never was.
+    pub until_ms: Option<u64>,
 }
 
 /// Where a sweep looks from.
@@ -109,6 +154,20 @@ pub enum UnknownReason {
     SendRefused,
     /// The link broke.
     LinkFailed,
+    /// The interface was down, without carrier or gone.
+    LinkDown,
+    /// The address that probes come from was taken away from this host.
+    SourceGone,
+    /// The next hop did not answer when it was asked whether it is there.
+    NextHopSilent,
+    /// The next hop got another hardware address, and what was sent to the old one is lost.
+    NextHopMoved,
+    /// Targets that had answered before fell silent together: the path beyond the next hop carries nothing.
+    CanariesSilent,
+    /// So much is lost on the path that silence proves nothing.
+    PathLossy,
+    /// Not one answer came by this path in the whole sweep, so that nothing shows that it carries any.
+    NothingHeard,
 }
 
 impl UnknownReason {
@@ -119,6 +178,24 @@ impl UnknownReason {
             UnknownReason::ReceiverDropped => "receiver-dropped",
             UnknownReason::SendRefused => "send-refused",
             UnknownReason::LinkFailed => "link-failed",
+            UnknownReason::LinkDown => "link-down",
+            UnknownReason::SourceGone => "source-gone",
+            UnknownReason::NextHopSilent => "next-hop-silent",
+            UnknownReason::NextHopMoved => "next-hop-moved",
+            UnknownReason::CanariesSilent => "canaries-silent",
+            UnknownReason::PathLossy => "path-lossy",
+            UnknownReason::NothingHeard => "nothing-heard",
+        }
+    }
+}
+
+impl From<Trouble> for UnknownReason {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::LinkDown => UnknownReason::LinkDown,
+            Trouble::SourceGone => UnknownReason::SourceGone,
+            Trouble::NextHopSilent => UnknownReason::NextHopSilent,
+            Trouble::NextHopMoved => UnknownReason::NextHopMoved,
         }
     }
 }
@@ -134,6 +211,9 @@ impl std::fmt::Display for UnknownReason {
 pub struct Packets {
     /// Probes that the network took.
     pub sent: u64,
+    /// Questions to canaries, which are not among the probes.
+    #[serde(default)]
+    pub canaries: u64,
     /// Answers that carry a valid cookie, repeated ones included.
     pub received: u64,
     /// Frames that passed the kernel's filter but answer no probe of ours.

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::board::{Answer, Board};
-use super::ledger::{Ledger, OpenBooks};
+use super::board::Board;
+use super::closing::Driver;
+use super::ledger::OpenBooks;
 use super::plan::Plan;
 use super::receiver::Receiver;
-use super::report::{Observation, Packets, Report, UnknownReason, Verdict};
+use super::report::{Observation, Report};
 use super::sender::{Sender, Step};
-use crate::link::clock::{Clock, Tick};
+use crate::link::clock::Clock;
+use crate::link::guard::Guard;
 use crate::link::sim::SimNetwork;
 use crate::link::{LinkError, Receive, Transmit};
 use crate::sync::{AtomicUsize, Ordering, SignalFlag};
-use crate::target::state::State;
-use crate::target::table::{Cell, TableError};
+use crate::target::table::TableError;
 
 /// How often the driver hands on answers and progress.
 const BEAT: Duration = Duration::from_millis(50);
@@ -82,6 +83,8 @@ pub struct Ends {
     pub transmit: Vec<Box<dyn Transmit>>,
     /// The receiving half.
     pub receive: Box<dyn Receive>,
+    /// Who vouches for the paths.
+    pub guard: Box<dyn Guard>,
 }
 
 /// Runs a sweep over a real link: a thread for each sender, one for the receiver, and this one to hand on what they
@@ -99,8 +102,8 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
     let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;
-    let mut driver = Driver { board, observer, started: Timestamp::now(), began: clock.now() };
-    let receiver = Receiver::new(board, ends.receive, clock.now())?;
+    let mut driver = Driver::new(board, observer, Timestamp::now(), clock.now());
+    let receiver = Receiver::new(board, ends.receive, ends.guard, clock.now())?;
     let sending = AtomicUsize::new(ends.transmit.len());
     let (sending, driving) = (&sending, &std::thread::current());
     let (endings, receiving, output) = std::thread::scope(|scope| {
@@ -118,10 +121,11 @@ pub fn run(
             }));
         }
         let receiving = spawn(scope, "receiver", move || {
-            let received = receive_all(board, receiver, clock);
+            let mut receiver = receiver;
+            let received = receive_all(board, &mut receiver, clock);
             board.end();
             driving.unpark();
-            received
+            (received, receiver.into_paths())
         });
         let mut output = Ok(());
         while !board.is_ending() {
@@ -138,7 +142,8 @@ pub fn run(
         (senders.into_iter().map(join).collect::<Vec<_>>(), join(receiving), output)
     });
     output?;
-    driver.close(worst(endings, receiving), clock.now())
+    let (received, paths) = receiving.unzip();
+    driver.close(worst(endings, received), &paths.unwrap_or_default(), clock.now(), Timestamp::now())
 }
 
 /// Runs a sweep over a simulated network, in its virtual time, on this thread: the same seed, the same sweep.
@@ -153,10 +158,10 @@ pub fn run_simulated(
 ) -> Result<Outcome, RunError> {
     let board = Board::new(plan, key, 1)?;
     let clock = network.clock();
-    let (transmit, receive) = network.link();
-    let mut driver = Driver { board: &board, observer, started: Timestamp::now(), began: clock.now() };
+    let (transmit, receive, guard) = network.link();
+    let mut driver = Driver::new(&board, observer, Timestamp::now(), clock.now());
     let mut sender = Sender::new(&board, 0, transmit);
-    let mut receiver = Receiver::new(&board, receive, clock.now())?;
+    let mut receiver = Receiver::new(&board, receive, guard, clock.now())?;
     let ending = loop {
         let step = match sender.step(clock.now()) {
             Ok(step) => step,
@@ -175,7 +180,7 @@ pub fn run_simulated(
         driver.hand_on(clock.now())?;
     };
     sender.abandon();
-    driver.close(ending, clock.now())
+    driver.close(ending, &receiver.into_paths(), clock.now(), Timestamp::now())
 }
 
 /// A report, and the error that cut the sweep short, if one did.
@@ -188,7 +193,7 @@ pub struct Outcome {
 }
 
 /// How the sending ended.
-enum Ending {
+pub(super) enum Ending {
     Finished,
     Interrupted,
     Refused,
@@ -260,113 +265,13 @@ fn send_all<T: Transmit>(board: &Board<'_>, mut sender: Sender<'_, T>, clock: &d
     ending
 }
 
-fn receive_all<R: Receive>(
+fn receive_all<R: Receive, G: Guard>(
     board: &Board<'_>,
-    mut receiver: Receiver<'_, R>,
+    receiver: &mut Receiver<'_, R, G>,
     clock: &dyn Clock,
 ) -> Result<(), LinkError> {
     while !board.is_ending() {
         receiver.step(clock, NAP)?;
     }
     Ok(())
-}
-
-/// Hands on what the threads find, and closes the books.
-struct Driver<'a> {
-    board: &'a Board<'a>,
-    observer: &'a mut dyn Observer,
-    started: Timestamp,
-    began: Tick,
-}
-
-impl Driver<'_> {
-    /// Hands on the answers that came in since the last beat, and the progress.
-    fn hand_on(&mut self, now: Tick) -> std::io::Result<()> {
-        while let Some(answer) = self.board.answers.pop() {
-            if let Some(cell) = self.board.table.mark_reported(answer.position) {
-                self.observer.observed(&self.observation(answer, cell, cell.state(0)))?;
-            }
-        }
-        self.observer.progressed(&Progress {
-            declared: self.board.table.len(),
-            answered: self.board.answered.get(),
-            open: self.board.open.get(),
-            sent: self.board.sent(),
-            dropped: self.board.dropped.get(),
-            elapsed: now.since(self.began),
-        })
-    }
-
-    /// Settles every target, hands on those that were not, and checks the books.
-    fn close(mut self, ending: Ending, now: Tick) -> Result<Outcome, RunError> {
-        self.hand_on(now)?;
-        let (why_unknown, failure) = match ending {
-            Ending::Finished => (UnknownReason::ReceiverDropped, None),
-            Ending::Interrupted => (UnknownReason::Interrupted, None),
-            Ending::Refused => (UnknownReason::SendRefused, None),
-            Ending::Broken(error) => (UnknownReason::LinkFailed, Some(error)),
-            Ending::Died => (UnknownReason::LinkFailed, None),
-        };
-        let finished = why_unknown == UnknownReason::ReceiverDropped;
-        let ledger = self.settle(finished)?;
-        ledger.check()?;
-        let board = self.board;
-        let report = Report {
-            sweep: board.plan.sweep,
-            shard: board.plan.shard,
-            vantage: board.plan.vantage.clone(),
-            started: self.started,
-            completed: Timestamp::now(),
-            duration_ms: now.since(self.began).as_millis() as u64,
-            verdict: match ledger.unknown {
-                0 => Verdict::Complete,
-                unknown if unknown == ledger.declared => Verdict::Blind,
-                _ => Verdict::Degraded,
-            },
-            unknown_reasons: (ledger.unknown > 0)
-                .then_some((why_unknown, ledger.unknown))
-                .into_iter()
-                .collect(),
-            ledger,
-            packets: Packets {
-                sent: board.sent(),
-                received: board.received.get(),
-                foreign: board.foreign.get(),
-                dropped: board.dropped.get(),
-                refused: board.refused(),
-            },
-        };
-        Ok(Outcome { report, failure })
-    }
-
-    /// Enters every target into the ledger, and hands on the ones that nobody has heard of yet. In a sweep that was cut
-    /// short, silence proves nothing, however many tries it lasted: the last may still be on its way. Those targets are
-    /// counted, not listed.
-    fn settle(&mut self, finished: bool) -> Result<Ledger, RunError> {
-        let plan = self.board.plan;
-        let mut ledger = Ledger::new(plan.scope.len());
-        for position in 0..self.board.table.len() {
-            let cell = self.board.table.get(position);
-            let state = if finished || !cell.is_silent() { cell.state(plan.tries) } else { State::Unknown };
-            ledger.enter(state);
-            let listed = plan.wanted.has(state) && (finished || state != State::Unknown);
-            if listed && self.board.table.mark_reported(position).is_some() {
-                let answer = Answer { position, rtt_us: None, ttl: 0 };
-                self.observer.observed(&self.observation(answer, cell, state))?;
-            }
-        }
-        Ok(ledger)
-    }
-
-    fn observation(&self, answer: Answer, cell: Cell, state: State) -> Observation {
-        let index = self.board.order.index_at(answer.position);
-        Observation {
-            target: self.board.plan.scope.target(index),
-            state,
-            reason: (state != State::Unknown).then(|| cell.reason()),
-            tries: cell.sent(),
-            rtt_us: answer.rtt_us,
-            ttl: (answer.ttl > 0).then_some(answer.ttl),
-        }
-    }
 }

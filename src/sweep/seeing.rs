@@ -1,17 +1,32 @@
-//! Seeing: what the receiver tells the sender about its own eyesight.
+//! Seeing: what the receiver tells the sender about its own eyesight, and about the paths.
 //!
 //! Silence is an answer only while we would have heard one (guarantee G2). The receiver reads the kernel's drop counter
 //! many times a second. Where it moved, the slice of time since the last reading is *blind*: whatever was in flight
 //! then is void and probed again. Where it did not, everything up to the reading is *seen*.
+//!
+//! A path is a matter of eyesight too. Two witnesses vouch for each: the link's guard for the way to the next hop, and
+//! the canaries for the way beyond it. While one of them reports trouble, nothing is sent there; when it is over, all
+//! that was in flight since the witness last vouched is a blind slice of that path. Trouble that does not end makes the
+//! path lost: its silent targets are unknown, and the sweep goes on without them.
 
 use std::time::Duration;
 
+use super::report::UnknownReason;
 use crate::link::clock::Tick;
 use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
 
 /// How long a frame may lie in the kernel's ring before the receiver gets it: the ring's own timer, and room for a busy
 /// machine. Readings of the drop counter say nothing of frames younger than this.
 pub const RING_DELAY: Duration = Duration::from_millis(50);
+
+/// How long a path may be in trouble before it is given up.
+pub const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a path may go without a good word, even if there is no bad one, before it is given up.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(40);
+
+/// Paths that are told apart, one bit for each. Those beyond share the last one's fate, which only costs probes.
+pub const MOST_PATHS: usize = 64;
 
 /// Slices that may wait for the sender. The receiver merges what does not fit.
 const SLICES: usize = 256;
@@ -23,6 +38,10 @@ pub struct BlindSlice {
     pub from: Tick,
     /// The first moment that may be seen again.
     pub to: Tick,
+    /// The one path that was broken; `None` where it was ourselves, so that all are concerned.
+    pub path: Option<usize>,
+    /// Why nothing was seen.
+    pub reason: UnknownReason,
 }
 
 /// Shared by sender and receiver.
@@ -32,6 +51,9 @@ pub struct Seeing {
     senders: Vec<Told>,
     /// Everything before this tick is seen, or told to every sender.
     settled_until: CachePadded<AtomicU64>,
+    /// One bit for each path that is in trouble, and for each that is lost.
+    troubled: CachePadded<AtomicU64>,
+    lost: CachePadded<AtomicU64>,
 }
 
 /// What one sender is told.
@@ -57,6 +79,8 @@ impl Seeing {
                 .map(|_| Told { slices: Queue::new(SLICES), ended: AtomicBool::new(false) })
                 .collect(),
             settled_until: CachePadded::new(AtomicU64::new(0)),
+            troubled: CachePadded::new(AtomicU64::new(0)),
+            lost: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
@@ -70,27 +94,118 @@ impl Seeing {
         self.senders[sender].ended.store(true, Ordering::Relaxed);
     }
 
+    /// Sender: whether all others have ended.
+    pub fn have_others_ended(&self, sender: usize) -> bool {
+        // Relaxed: whoever sees it a moment later waits a moment longer.
+        let mut others = self.senders.iter().zip(0..).filter(|(_, number)| *number != sender);
+        others.all(|(told, _)| told.ended.load(Ordering::Relaxed))
+    }
+
     /// Sender: up to when it is known what was seen. `Acquire` pairs with the `Release` in [`Watch::look`], so that a
     /// sender that reads the moment also finds every blind slice before it.
     pub fn settled_until(&self) -> Tick {
         Tick::from_nanos(self.settled_until.load(Ordering::Acquire))
     }
+
+    /// Sender: the paths that must wait, a bit for each. `Relaxed` like the next: a probe that leaves a moment too late
+    /// is made void by the slice that follows.
+    #[inline]
+    pub fn troubled(&self) -> u64 {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    /// Sender: the paths that are given up, a bit for each.
+    #[inline]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
 }
 
-/// The receiver's side: turns readings of the drop counter into seen and blind spans.
+/// The bit of a path.
+#[inline]
+pub fn bit(path: usize) -> u64 {
+    1 << path.min(MOST_PATHS - 1)
+}
+
+/// Who vouches for a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Witness {
+    /// The link's guard, for the way to the next hop.
+    Guard,
+    /// The canaries, for the way beyond.
+    Canaries,
+}
+
+/// What a witness says of a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Testimony {
+    /// It was whole up to this moment.
+    Good(Tick),
+    /// It is broken, for this reason.
+    Bad(UnknownReason),
+}
+
+/// A time that a path was in trouble.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outage {
+    /// What was wrong, as far as the first witness saw it.
+    pub reason: UnknownReason,
+    /// The last moment that was vouched for.
+    pub from: Tick,
+    /// When it was whole again; `None` if it never was.
+    pub until: Option<Tick>,
+}
+
+/// The receiver's side: turns readings of the drop counter and testimonies into seen and blind spans.
 #[derive(Debug)]
 pub struct Watch {
     drops: u64,
     looked: Tick,
     /// Everything before this was seen, or has been called blind.
     seen_to: Tick,
-    pending: Option<BlindSlice>,
+    /// Slices that are not told yet.
+    pending: Vec<BlindSlice>,
+    paths: Vec<PathWatch>,
+}
+
+/// One path, as its witnesses have it.
+#[derive(Debug)]
+struct PathWatch {
+    good_until: [Tick; 2],
+    trouble: [Option<UnknownReason>; 2],
+    /// Since when there has been trouble without a break.
+    since: Option<Tick>,
+    lost: bool,
+    outages: Vec<Outage>,
+}
+
+impl PathWatch {
+    fn is_troubled(&self) -> bool {
+        !self.lost && self.trouble.iter().any(Option::is_some)
+    }
+
+    fn vouched(&self) -> Tick {
+        self.good_until[0].min(self.good_until[1])
+    }
 }
 
 impl Watch {
-    /// Begins to watch; `drops` is the counter's first reading.
-    pub fn new(now: Tick, drops: u64) -> Self {
-        Watch { drops, looked: now, seen_to: now - RING_DELAY, pending: None }
+    /// Begins to watch as many paths; `drops` is the counter's first reading.
+    pub fn new(now: Tick, drops: u64, paths: usize) -> Self {
+        let path = || PathWatch {
+            good_until: [now; 2],
+            trouble: [None; 2],
+            since: None,
+            lost: false,
+            outages: Vec::new(),
+        };
+        Watch {
+            drops,
+            looked: now,
+            seen_to: now - RING_DELAY,
+            pending: Vec::new(),
+            paths: (0..paths).map(|_| path()).collect(),
+        }
     }
 
     /// Whether it is time to look again.
@@ -98,35 +213,134 @@ impl Watch {
         now.since(self.looked) >= Duration::from_millis(20)
     }
 
+    /// The last reading of the drop counter.
+    pub fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// Whether any path is in trouble.
+    pub fn is_troubled(&self) -> bool {
+        self.paths.iter().any(PathWatch::is_troubled)
+    }
+
+    /// The outages of each path.
+    pub fn into_outages(self) -> Vec<Vec<Outage>> {
+        self.paths.into_iter().map(|path| path.outages).collect()
+    }
+
+    /// Enters what a witness says of a path, at `now`.
+    pub fn hear(&mut self, path: usize, witness: Witness, testimony: Testimony, now: Tick) {
+        let Some(watched) = self.paths.get_mut(path) else { return };
+        let at = witness as usize;
+        match testimony {
+            Testimony::Good(until) => {
+                let from = watched.good_until[at];
+                watched.good_until[at] = from.max(until);
+                let trouble = watched.trouble[at].take().filter(|_| !watched.lost);
+                self.end_outage(path, now);
+                if let Some(reason) = trouble {
+                    self.add_pending(BlindSlice { from, to: now, path: Some(path), reason });
+                }
+            }
+            Testimony::Bad(reason) => {
+                watched.trouble[at] = Some(reason);
+                if watched.since.is_none() && !watched.lost {
+                    watched.since = Some(now);
+                    let from = watched.good_until[at];
+                    watched.outages.push(Outage { reason, from, until: None });
+                }
+            }
+        }
+    }
+
     /// Enters a reading of the drop counter, made at `now`. Every frame that was in the ring at `emptied`, somewhat
-    /// earlier, has been handled.
-    pub fn look(&mut self, seeing: &Seeing, emptied: Tick, now: Tick, drops: u64) {
-        let seen_to = emptied - RING_DELAY;
+    /// earlier, has been handled. An answer takes at most `patience`.
+    pub fn look(&mut self, seeing: &Seeing, emptied: Tick, now: Tick, drops: u64, patience: Duration) {
         if drops != self.drops {
-            let from = self.pending.map_or(self.seen_to, |slice| slice.from);
-            self.pending = Some(BlindSlice { from, to: now });
+            let reason = UnknownReason::ReceiverDropped;
+            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, reason });
             self.drops = drops;
         }
         self.looked = now;
-        self.seen_to = seen_to;
-        if let Some(slice) = self.pending {
+        self.seen_to = emptied - RING_DELAY;
+        self.give_up_lost(now);
+        let mask = |is: fn(&PathWatch) -> bool| {
+            self.paths.iter().zip(0..).filter(|(path, _)| is(path)).fold(0, |bits, (_, n)| bits | bit(n))
+        };
+        seeing.lost.store(mask(|path| path.lost), Ordering::Relaxed);
+        seeing.troubled.store(mask(PathWatch::is_troubled), Ordering::Relaxed);
+        if !self.tell(seeing) {
+            // A sender is behind: the slices go on growing, and nothing after them counts as settled.
+            return;
+        }
+        // What was sent up to the moment that a witness vouches for is settled once its answer had time to come.
+        let vouched = self.paths.iter().filter(|path| !path.lost).map(|path| path.vouched() + patience).min();
+        let settled = vouched.map_or(self.seen_to, |vouched| vouched.min(self.seen_to));
+        seeing.settled_until.store(settled.as_nanos(), Ordering::Release);
+    }
+
+    /// Tells every sender of the slices that are pending, if all of them have room.
+    fn tell(&mut self, seeing: &Seeing) -> bool {
+        while let Some(slice) = self.pending.last().copied() {
             if seeing.senders.iter().any(Told::is_behind) {
-                // A sender is behind: the slice goes on growing, and nothing after it counts as settled.
-                return;
+                return false;
             }
             for sender in &seeing.senders {
                 // Nobody else pushes, so the queue of a sender that was not behind has room.
                 let _ = sender.slices.push(slice);
             }
-            self.pending = None;
+            self.pending.pop();
         }
-        seeing.settled_until.store(seen_to.as_nanos(), Ordering::Release);
+        true
+    }
+
+    /// Adds a slice, or lets one of the same path that is not told yet grow.
+    fn add_pending(&mut self, slice: BlindSlice) {
+        match self.pending.iter_mut().find(|pending| pending.path == slice.path) {
+            Some(pending) => {
+                pending.from = pending.from.min(slice.from);
+                pending.to = pending.to.max(slice.to);
+            }
+            None => self.pending.push(slice),
+        }
+    }
+
+    fn end_outage(&mut self, path: usize, now: Tick) {
+        let watched = &mut self.paths[path];
+        if !watched.lost
+            && watched.trouble == [None; 2]
+            && watched.since.take().is_some()
+            && let Some(outage) = watched.outages.last_mut()
+        {
+            outage.until = Some(now);
+        }
+    }
+
+    fn give_up_lost(&mut self, now: Tick) {
+        for path in 0..self.paths.len() {
+            let watched = &mut self.paths[path];
+            let in_trouble = watched.since.is_some_and(|since| now.since(since) > LOST_AFTER);
+            // Nobody accuses a path that nobody vouches for; but neither may the sweep wait for ever.
+            let forgotten = !watched.lost && now.since(watched.vouched()) > FORGOTTEN_AFTER;
+            if watched.is_troubled() && in_trouble || forgotten {
+                watched.lost = true;
+                let from = watched.vouched();
+                let reason = watched.trouble.iter().flatten().next().copied();
+                let reason = reason.unwrap_or(UnknownReason::CanariesSilent);
+                if watched.outages.last().is_none_or(|outage| outage.until.is_some()) {
+                    watched.outages.push(Outage { reason, from, until: None });
+                }
+                self.add_pending(BlindSlice { from, to: now, path: Some(path), reason });
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
 
     fn ms(n: u64) -> Tick {
         Tick::from_nanos(n * 1_000_000)
@@ -135,23 +349,31 @@ mod tests {
     #[test]
     fn calls_blind_what_lies_between_two_readings() {
         let seeing = Seeing::new(1);
-        let mut watch = Watch::new(ms(1000), 5);
-        watch.look(&seeing, ms(1100), ms(1100), 5);
+        let mut watch = Watch::new(ms(1000), 5, 0);
+        watch.look(&seeing, ms(1100), ms(1100), 5, PATIENCE);
         assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1050)));
-        watch.look(&seeing, ms(1200), ms(1200), 6);
-        assert_eq!(seeing.take_blind(0), Some(BlindSlice { from: ms(1050), to: ms(1200) }));
+        watch.look(&seeing, ms(1200), ms(1200), 6, PATIENCE);
+        assert_eq!(
+            seeing.take_blind(0),
+            Some(BlindSlice {
+                from: ms(1050),
+                to: ms(1200),
+                path: None,
+                reason: UnknownReason::ReceiverDropped
+            })
+        );
         assert_eq!(seeing.settled_until(), ms(1150));
-        watch.look(&seeing, ms(1300), ms(1300), 6);
+        watch.look(&seeing, ms(1300), ms(1300), 6, PATIENCE);
         assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1250)));
     }
 
     #[test]
     fn a_sender_that_has_ended_holds_nobody_up() {
         let seeing = Seeing::new(2);
-        let mut watch = Watch::new(ms(0), 0);
+        let mut watch = Watch::new(ms(0), 0, 0);
         seeing.end(0);
         for n in 1..=SLICES as u64 + 10 {
-            watch.look(&seeing, ms(n * 100), ms(n * 100), n);
+            watch.look(&seeing, ms(n * 100), ms(n * 100), n, PATIENCE);
             assert!(seeing.take_blind(1).is_some(), "slice {n} never came");
             assert_eq!(seeing.settled_until(), ms(n * 100) - RING_DELAY);
         }
@@ -160,9 +382,9 @@ mod tests {
     #[test]
     fn forgets_nothing_when_the_sender_is_behind() {
         let seeing = Seeing::new(1);
-        let mut watch = Watch::new(ms(0), 0);
+        let mut watch = Watch::new(ms(0), 0, 0);
         for n in 1..=SLICES as u64 + 10 {
-            watch.look(&seeing, ms(n * 100), ms(n * 100), n);
+            watch.look(&seeing, ms(n * 100), ms(n * 100), n, PATIENCE);
         }
         let settled = seeing.settled_until();
         let mut last = ms(0);
@@ -171,8 +393,64 @@ mod tests {
             last = slice.to;
         }
         assert!(settled <= last);
-        watch.look(&seeing, ms(100_000), ms(100_000), SLICES as u64 + 10);
+        watch.look(&seeing, ms(100_000), ms(100_000), SLICES as u64 + 10, PATIENCE);
         let rest = seeing.take_blind(0).expect("the merged rest");
         assert!(rest.from <= last && rest.to >= ms((SLICES as u64 + 10) * 100));
+    }
+
+    #[test]
+    fn a_path_is_settled_only_as_far_as_both_witnesses_vouch() {
+        let seeing = Seeing::new(1);
+        let mut watch = Watch::new(ms(0), 0, 2);
+        for path in 0..2 {
+            watch.hear(path, Witness::Guard, Testimony::Good(ms(1000)), ms(1000));
+        }
+        watch.hear(0, Witness::Canaries, Testimony::Good(ms(700)), ms(1000));
+        watch.hear(1, Witness::Canaries, Testimony::Good(ms(1000)), ms(1000));
+        watch.look(&seeing, ms(1000), ms(1000), 0, PATIENCE);
+        assert_eq!(seeing.settled_until(), ms(900));
+        assert_eq!((seeing.troubled(), seeing.take_blind(0)), (0, None));
+    }
+
+    #[test]
+    fn what_was_sent_since_the_last_good_word_is_blind_once_the_trouble_is_over() {
+        let seeing = Seeing::new(1);
+        let mut watch = Watch::new(ms(0), 0, 2);
+        let hear = |watch: &mut Watch, testimony, now| watch.hear(1, Witness::Guard, testimony, ms(now));
+        hear(&mut watch, Testimony::Good(ms(900)), 1000);
+        hear(&mut watch, Testimony::Bad(UnknownReason::LinkDown), 1100);
+        watch.look(&seeing, ms(1100), ms(1100), 0, PATIENCE);
+        assert_eq!((seeing.troubled(), seeing.lost(), seeing.take_blind(0)), (0b10, 0, None));
+        hear(&mut watch, Testimony::Bad(UnknownReason::LinkDown), 4000);
+        hear(&mut watch, Testimony::Good(ms(4100)), 4100);
+        watch.look(&seeing, ms(4100), ms(4100), 0, PATIENCE);
+        assert_eq!(seeing.troubled(), 0);
+        assert_eq!(
+            seeing.take_blind(0),
+            Some(BlindSlice { from: ms(900), to: ms(4100), path: Some(1), reason: UnknownReason::LinkDown })
+        );
+        let outage = Outage { reason: UnknownReason::LinkDown, from: ms(900), until: Some(ms(4100)) };
+        assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+    }
+
+    #[test]
+    fn a_path_that_does_not_come_back_is_lost_and_holds_up_nobody() {
+        let seeing = Seeing::new(1);
+        let mut watch = Watch::new(ms(0), 0, 2);
+        watch.hear(0, Witness::Canaries, Testimony::Bad(UnknownReason::CanariesSilent), ms(500));
+        let later = ms(600) + LOST_AFTER;
+        for witness in [Witness::Guard, Witness::Canaries] {
+            watch.hear(1, witness, Testimony::Good(later), later);
+        }
+        watch.look(&seeing, later, later, 0, PATIENCE);
+        assert_eq!((seeing.troubled(), seeing.lost()), (0, 0b01));
+        assert_eq!(
+            seeing.take_blind(0),
+            Some(BlindSlice { from: ms(0), to: later, path: Some(0), reason: UnknownReason::CanariesSilent })
+        );
+        assert_eq!(seeing.settled_until(), later - RING_DELAY);
+        watch.hear(0, Witness::Canaries, Testimony::Good(later), later);
+        watch.look(&seeing, later, later, 0, PATIENCE);
+        assert_eq!(seeing.lost(), 0b01, "lost is lost: its targets have been left out since");
     }
 }

@@ -1,4 +1,5 @@
-//! Ranges of addresses, as people write them: `198.18.0.0/16`, `198.18.0.7`, `198.18.0.10-198.18.0.20`.
+//! Ranges of addresses, as people write them: `198.18.0.0/16`, `198.18.0.7`, `198.18.0.10-198.18.0.20`, and in short
+//! `198.18.0.10-20`.
 //!
 //! Inside the crate an address is a number: IPv6 as it is, IPv4 in its mapped form `::ffff:a.b.c.d` (RFC 4291, section
 //! 2.5.5.2). So both families sort, subtract and count by the same few lines.
@@ -145,14 +146,35 @@ impl FromStr for AddressRange {
             return parse_network(text, address, prefix);
         }
         if let Some((first, last)) = text.split_once('-') {
-            return AddressRange::new(parse_address(text, first)?, parse_address(text, last)?);
+            let first = parse_address(text, first)?;
+            return AddressRange::new(first, parse_end(text, first, last.trim())?);
         }
         Ok(AddressRange::single(parse_address(text, text)?))
     }
 }
 
 fn parse_address(whole: &str, part: &str) -> Result<IpAddr, AddressError> {
-    part.trim().parse().map_err(|_| AddressError::Malformed { text: whole.to_owned() })
+    let part = part.trim();
+    part.parse().map_err(|_| match part.split_once('%') {
+        Some((address, _)) if address.parse::<Ipv6Addr>().is_ok() => {
+            AddressError::Zone { text: whole.to_owned() }
+        }
+        _ => AddressError::Malformed { text: whole.to_owned() },
+    })
+}
+
+/// The end of a range: an address, or behind an IPv4 address its last octet alone.
+fn parse_end(whole: &str, first: IpAddr, last: &str) -> Result<IpAddr, AddressError> {
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let IpAddr::V4(first) = first else { return parse_address(whole, last) };
+    if !is_number {
+        return parse_address(whole, last);
+    }
+    // With a leading zero it might be meant as octal, as in whole addresses.
+    let octet = last.parse::<u8>().ok().filter(|octet| octet.to_string() == last);
+    let octet = octet.ok_or_else(|| AddressError::LastOctet { text: whole.to_owned() })?;
+    let [a, b, c, _] = first.octets();
+    Ok(IpAddr::from([a, b, c, octet]))
 }
 
 fn parse_network(whole: &str, address: &str, prefix: &str) -> Result<AddressRange, AddressError> {
@@ -187,6 +209,22 @@ pub enum AddressError {
         "`{text}` is no address, network or range; write 198.18.0.7, 198.18.0.0/16 or 198.18.0.10-198.18.0.20"
     )]
     Malformed {
+        /// What was written.
+        text: String,
+    },
+    /// The short form of a range ends in no octet.
+    #[error(
+        "`{text}` does not end in an octet from 0 to 255; write 198.18.0.10-20, or both addresses: 198.18.0.10-198.18.0.20"
+    )]
+    LastOctet {
+        /// What was written.
+        text: String,
+    },
+    /// An address with a zone, which only link-local addresses have.
+    #[error(
+        "`{text}` has a zone (RFC 4007), and link-local addresses are never probed; name a global address of that host"
+    )]
+    Zone {
         /// What was written.
         text: String,
     },
@@ -253,6 +291,9 @@ mod tests {
             ("198.18.0.7", "198.18.0.7", "198.18.0.7"),
             (" 198.18.0.7 ", "198.18.0.7", "198.18.0.7"),
             ("198.18.0.10-198.18.0.20", "198.18.0.10", "198.18.0.20"),
+            ("198.18.0.10-20", "198.18.0.10", "198.18.0.20"),
+            ("198.18.0.10 - 10", "198.18.0.10", "198.18.0.10"),
+            ("198.18.0.0-255", "198.18.0.0", "198.18.0.255"),
             ("2001:db8::/126", "2001:db8::", "2001:db8::3"),
             ("::ffff:198.18.0.1", "198.18.0.1", "198.18.0.1"),
             ("198.18.0.1/32", "198.18.0.1", "198.18.0.1"),
@@ -281,6 +322,14 @@ mod tests {
             ("198.18.3.4/16", "write 198.18.0.0/16 for the network or 198.18.3.4"),
             ("198.18.0.9-198.18.0.1", "write 198.18.0.1-198.18.0.9"),
             ("198.18.0.1-2001:db8::1", "mixes IPv4 and IPv6"),
+            ("198.18.0.20-10", "write 198.18.0.10-198.18.0.20"),
+            ("198.18.0.10-256", "does not end in an octet from 0 to 255"),
+            ("198.18.0.10-020", "does not end in an octet from 0 to 255"),
+            ("198.18.0.10-", "is no address"),
+            ("198.18.0.10-1.20", "is no address"),
+            ("2001:db8::1-5", "is no address"),
+            ("fe80::1%eth0", "has a zone (RFC 4007)"),
+            ("fe80::%eth0/64", "has a zone (RFC 4007)"),
             ("010.0.0.1", "is no address"),
             ("198.18.0", "is no address"),
             ("", "is no address"),

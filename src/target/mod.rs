@@ -6,11 +6,13 @@
 //! kind to the cache as memory can be, and only the receiver has to jump.
 
 pub mod address;
+pub mod names;
 pub mod order;
 pub mod ports;
 pub mod scope;
 pub mod state;
 pub mod table;
+pub mod written;
 
 use std::net::IpAddr;
 

@@ -20,6 +20,7 @@ pub const NEVER_PROBED: &[(&str, &str)] = &[
     ("224.0.0.0/4", "multicast, RFC 5771"),
     ("240.0.0.0/4", "reserved and broadcast, RFC 1112 section 4"),
     ("::/128", "the unspecified address, RFC 4291 section 2.5.2"),
+    ("fe80::/10", "link-local, an address only together with a zone, RFC 4291 section 2.5.6 and RFC 4007"),
     ("ff00::/8", "multicast, RFC 4291 section 2.7"),
 ];
 
@@ -241,6 +242,15 @@ pub enum ScopeError {
     },
 }
 
+/// The block of [`NEVER_PROBED`] that a range overlaps, and why that is never probed.
+pub fn never_probed(range: &AddressRange) -> Option<(&'static str, &'static str)> {
+    let overlaps = |never: &str| {
+        let block: AddressRange = never.parse().expect("the list above is of networks");
+        range.overlaps(&block)
+    };
+    NEVER_PROBED.iter().find(|(never, _)| overlaps(never)).copied()
+}
+
 /// The same addresses as sorted, disjoint ranges that do not touch.
 pub fn merge(ranges: &[AddressRange]) -> Vec<AddressRange> {
     let mut sorted = ranges.to_vec();
@@ -329,7 +339,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_never_probed_unless_it_is_excluded() {
-        for network in ["224.0.0.1", "255.255.255.255", "0.0.0.1", "223.255.255.0-224.0.0.0", "ff02::1", "::"]
+        for network in
+            ["224.0.0.1", "255.255.255.255", "0.0.0.1", "223.255.255.0-224.0.0.0", "ff02::1", "::", "fe80::1"]
         {
             let error = scope(&[network], &[], "22").expect_err(network);
             assert!(matches!(error, ScopeError::NeverProbed { .. }), "{network}: {error}");

@@ -69,10 +69,17 @@ impl Cell {
         self.0 & REPORTED != 0
     }
 
-    /// Whether another probe is due: nothing heard, and not enough tries that count.
+    /// Whether another probe is due: nothing heard, or answers that contradict each other, and not enough tries that
+    /// count.
     #[inline]
     pub fn needs_probe(self, tries: u8) -> bool {
-        self.is_silent() && self.counted() < tries && self.sent() < MAX_SENT
+        (self.is_silent() || self.is_contradictory()) && self.counted() < tries && self.sent() < MAX_SENT
+    }
+
+    /// Whether the answers so far contradict each other.
+    #[inline]
+    pub fn is_contradictory(self) -> bool {
+        self.0 & REASON == Reason::Contradiction as u16
     }
 
     /// What can be said of the target if this is the end: silence is `filtered` only after `tries` that count.

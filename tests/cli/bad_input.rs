@@ -22,6 +22,12 @@ const FILES: &[(&str, &str)] = &[
     ("huge.toml", "[scope]\nnetworks = [\"2001:db8::/90\"]\n"),
     ("endless.toml", "[scope]\nnetworks = [\"2001:db8::/80\"]\n"),
     ("narrow.toml", "[scope]\nnetworks = [\"127.0.0.0/30\"]\n"),
+    ("mistakes.txt", "127.0.0.1 # fine\n  127.0.0.0/33, 127.0.0.300\n\x1b[2J\n"),
+    ("empty.txt", "# nothing left\n"),
+    ("names.txt", "127.0.0.2\ndb.example.net\n"),
+    ("fleet.json", "[{\"ip\": \"127.0.0.300\"}, {\"ip\": 5}, {\"address\": null, \"ip\": \"127.0.0.1\"}]"),
+    ("slow.toml", "[sweep]\nrate_max = 10_000\n"),
+    ("canary.toml", "[scope]\nnetworks = [\"127.0.0.0/30\"]\n\n[sweep]\ncanaries = [\"127.0.0.9:22\"]\n"),
     ("sweep-key.toml", "[scope]\nnetworks = [\"127.0.0.0/30\"]\n\n[sweep]\nrate_maxx = 5\n"),
 ];
 
@@ -78,7 +84,23 @@ fn targets() {
         &["127.0.0.9-127.0.0.1"],
         &["127.0.0.1-::1"],
         &["300.1.1.1"],
-        &["localhost"],
+        &["127.0.0.10-5"],
+        &["127.0.0.1-300"],
+        &["local_host!"],
+        &["0x7f000001"],
+        &["fe80::1"],
+        &["fe80::1%lo"],
+        &["@"],
+        &["@none.txt"],
+        &["@mistakes.txt"],
+        &["@empty.txt"],
+        &["@narrow.toml"],
+        &["-", "-"],
+        &["-"],
+        &["--exclude", "localhost"],
+        &["--exclude-file", "none.txt"],
+        &["--exclude-file", "mistakes.txt"],
+        &["--exclude-file", "names.txt"],
         &["--exclude", "198.18.3.4/16"],
         &["--exclude", "127.0.0.0/8"],
         &["224.0.0.1"],
@@ -86,6 +108,19 @@ fn targets() {
         &["0.0.0.1"],
         &["ff02::1"],
         &["--config", "narrow.toml", "127.0.0.5"],
+    ]));
+}
+
+#[test]
+fn inventories() {
+    insta::assert_snapshot!(Bench::new().transcript(&[
+        &["--inventory", "fleet.json"],
+        &["--inventory", "none.json", "--inventory-address", "ip"],
+        &["--inventory", "fleet.json", "--inventory-address", "ip"],
+        &["--inventory", "fleet.json", "--inventory-address", "adress"],
+        &["--inventory", "fleet.json", "--inventory-address", "a..b"],
+        &["--inventory", "mistakes.txt", "--inventory-address", "ip"],
+        &["--inventory-name", "name"],
     ]));
 }
 
@@ -124,11 +159,21 @@ fn options() {
         &["--shard", "1/2"],
         &["--engine", "raw"],
         &["--engine", "xdp"],
-        &["--engine", "packet"],
         &["--tries", "0"],
         &["--rate", "0"],
         &["--rate", "fast"],
+        &["--rate", "-5"],
         &["--host-rate", "0"],
+        &["--host-rate", "off"],
+        &["--network-rate", "off"],
+        &["--rate", "20k", "--rate-max", "10k"],
+        &["--rate-max", "auto"],
+        &["--config", "slow.toml", "--rate", "20k"],
+        &["--config", "slow.toml", "--rate-max", "20k"],
+        &["--canary", "127.0.0.1"],
+        &["--canary", "127.0.0.9:22"],
+        &["--canary", "127.0.0.1:9"],
+        &["--config", "canary.toml"],
         &["--interface", "nosuch0"],
         &["--states", "opne"],
         &["--format", "xml"],
@@ -198,7 +243,7 @@ fn a_full_disk_is_named() {
         "/dev/full",
     ]);
     assert_eq!(answer.stderr, says);
-    for format in ["text", "jsonl"] {
+    for format in ["text", "jsonl", "csv"] {
         let dry = ["sweep", "127.0.0.1", "--dry-run", "--format", format, "--output", "/dev/full"];
         assert_eq!(bench.refused(&dry).stderr, says);
     }

@@ -4,10 +4,12 @@ mod bad_input;
 mod dry_run;
 mod other;
 mod sweep;
+mod targets;
 
 #[path = "../schema/mod.rs"]
 mod schema;
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -30,6 +32,19 @@ fn run_in(directory: &Path, args: &[&str]) -> Answer {
 /// What a command line gives.
 fn run(args: &[&str]) -> Answer {
     run_in(Path::new(env!("CARGO_MANIFEST_DIR")), args)
+}
+
+/// What a command line gives in this directory, with this on its standard input.
+fn run_fed(directory: &Path, args: &[&str], input: &str) -> Answer {
+    let mut child = portreeve(directory)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("a reader");
+    Answer::of(&child.wait_with_output().expect("an end"))
 }
 
 /// What the program said and how it ended.

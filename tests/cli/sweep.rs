@@ -1,6 +1,6 @@
 //! Real sweeps of this host's own addresses: what is printed, in which form, with which exit status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::TcpListener;
 
@@ -27,7 +27,7 @@ fn allowlist(service: &Service, expires: &str) -> tempfile::NamedTempFile {
 #[test]
 fn an_open_port_is_an_exposure() {
     let service = Service::open("127.77.2.1");
-    let answer = sweep(&service, &[]);
+    let answer = sweep(&service, &["--engine", "connect"]);
     assert_eq!(answer.status, Some(1), "{answer:?}");
     assert!(service.was_reached());
     let at = service.at;
@@ -87,6 +87,8 @@ fn events_of_a_sweep_match_the_schema_that_the_program_prints() {
         "all",
         "--authorization",
         "TICKET-1",
+        "--engine",
+        "connect",
         "--seed",
         "7",
         "--shard",
@@ -164,6 +166,40 @@ fn colours_are_for_eyes_only() {
 }
 
 #[test]
+fn a_list_is_for_spreadsheets_and_its_worth_is_said_beside_it() {
+    let service = Service::open("127.77.2.8");
+    let idle = TcpListener::bind("127.77.2.8:0").expect("a free port").local_addr().expect("an address");
+    let (at, ports) = (service.at, format!("{},{}", service.at.port(), idle.port()));
+    let sweep = |more: &[&str]| {
+        let all = ["sweep", "127.77.2.8", "--ports", &ports, "--format", "csv"];
+        run(&[&all, more].concat())
+    };
+    let answer = sweep(&["--engine", "connect", "--states", "all", "--banner"]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    let mut reader = csv::Reader::from_reader(answer.stdout.as_bytes());
+    let rows: Vec<HashMap<String, String>> =
+        reader.deserialize().map(|row| row.expect("as many cells as columns")).collect();
+    assert_eq!(rows.len(), 2, "{}", answer.stdout);
+    for row in &rows {
+        let cells =
+            ["ip", "transport", "state", "verified", "severity", "finding"].map(|name| &row[name][..]);
+        if row["port"] == service.port() {
+            assert_eq!(cells, ["127.77.2.8", "tcp", "open", "true", "medium", "exposure"]);
+            assert!(row["message"].starts_with(&format!("{at}/tcp is open, not allowed")), "{row:?}");
+        } else {
+            assert_eq!(cells, ["127.77.2.8", "tcp", "closed", "false", "", ""]);
+        }
+    }
+    let worth = "complete: 1 exposed; 1 open + 1 closed + 0 filtered + 0 unreachable + 0 conflict + 0 unknown = 2 \
+                 declared\n";
+    assert!(answer.stderr.starts_with("sweeping 127.77.2.8, ports "), "{}", answer.stderr);
+    assert!(answer.stderr.ends_with(worth), "{}", answer.stderr);
+    let dry = sweep(&["--dry-run"]);
+    assert_eq!((dry.status, dry.stdout.lines().count()), (Some(0), 3));
+    assert!(dry.stdout.starts_with("ip,port,transport\n127.77.2.8,"), "{}", dry.stdout);
+}
+
+#[test]
 fn the_first_command_of_the_readme_works() {
     let answer = run(&["sweep", "127.0.0.1"]);
     assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
@@ -181,8 +217,10 @@ fn an_output_that_is_an_input_or_of_a_run_that_cannot_be_is_left_alone() {
     );
     assert_eq!(answer.status, Some(2), "{}", answer.stderr);
     assert!(answer.stderr.contains("--output ./allow.toml is allow.toml itself"), "{}", answer.stderr);
-    let answer =
-        run_in(directory.path(), &["sweep", "127.0.0.1", "--engine", "packet", "--output", "allow.toml"]);
+    let answer = run_in(
+        directory.path(),
+        &["sweep", "127.0.0.1", "--interface", "no-such0", "--output", "allow.toml"],
+    );
     assert_eq!(answer.status, Some(2), "{}", answer.stderr);
     assert_eq!(fs::read_to_string(directory.path().join("allow.toml")).expect("a file"), allow);
 }

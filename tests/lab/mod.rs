@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
@@ -16,9 +16,43 @@ use libtest_mimic::{Failed, Trial};
 /// What a correct sweep of a lab finds, as its truth file says.
 #[derive(Debug, Default)]
 pub struct Truth {
-    nets: Vec<(u32, u32, &'static str, &'static str)>,
-    opens: BTreeSet<(Ipv4Addr, u16)>,
+    parts: Vec<Part>,
+    opens: BTreeSet<(IpAddr, u16)>,
     default: Option<(&'static str, &'static str)>,
+}
+
+/// A network, or one port of it, whose targets are all in one state.
+#[derive(Debug)]
+struct Part {
+    base: u128,
+    mask: u128,
+    is_v4: bool,
+    port: Option<u16>,
+    said: (&'static str, &'static str),
+}
+
+impl Part {
+    fn new(net: &str, port: Option<u16>, said: (&'static str, &'static str)) -> Option<Self> {
+        let (base, prefix) = net.split_once('/')?;
+        let base: IpAddr = base.parse().ok()?;
+        let width = if base.is_ipv4() { 32 } else { 128 };
+        let host_bits = u32::checked_sub(width, prefix.parse().ok()?)?;
+        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        Some(Self { base: number(base) & mask, mask, is_v4: base.is_ipv4(), port, said })
+    }
+
+    fn has(&self, ip: IpAddr, port: u16) -> bool {
+        ip.is_ipv4() == self.is_v4
+            && number(ip) & self.mask == self.base
+            && self.port.is_none_or(|own| own == port)
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
 }
 
 impl Truth {
@@ -41,10 +75,11 @@ impl Truth {
     fn add(&mut self, line: &str) -> Option<()> {
         match *line.split(' ').collect::<Vec<_>>() {
             ["net", net, state, reason] => {
-                let (base, prefix) = net.split_once('/')?;
-                let mask = u32::MAX.checked_shl(32 - prefix.parse::<u32>().ok()?).unwrap_or(0);
-                let base: Ipv4Addr = base.parse().ok()?;
-                self.nets.push((base.to_bits() & mask, mask, known(state)?, known(reason)?));
+                self.parts.push(Part::new(net, None, (known(state)?, known(reason)?))?);
+            }
+            ["port", net, port, state, reason] => {
+                let port = port.parse().ok()?;
+                self.parts.push(Part::new(net, Some(port), (known(state)?, known(reason)?))?);
             }
             ["open", address, port] => {
                 self.opens.insert((address.parse().ok()?, port.parse().ok()?));
@@ -56,12 +91,11 @@ impl Truth {
     }
 
     /// The state of a target and the reason for it: `("open", "syn-ack")`, `("closed", "rst")`,
-    /// `("filtered", "no-response")` or `("filtered", "icmp-admin-prohibited")`.
-    pub fn state(&self, ip: Ipv4Addr, port: u16) -> (&'static str, &'static str) {
-        for &(base, mask, state, reason) in &self.nets {
-            if ip.to_bits() & mask == base {
-                return (state, reason);
-            }
+    /// `("filtered", "no-response")`, `("filtered", "icmp-admin-prohibited")` or `("unreachable", "no-neighbour")`.
+    pub fn state(&self, ip: impl Into<IpAddr>, port: u16) -> (&'static str, &'static str) {
+        let ip = ip.into();
+        if let Some(part) = self.parts.iter().find(|part| part.has(ip, port)) {
+            return part.said;
         }
         if self.opens.contains(&(ip, port)) {
             return ("open", "syn-ack");
@@ -69,15 +103,20 @@ impl Truth {
         self.default.expect("the truth file has a default")
     }
 
-    /// The open targets in ascending order.
+    /// The open targets of IPv4 in ascending order.
     pub fn opens(&self) -> impl Iterator<Item = (Ipv4Addr, u16)> {
-        self.opens.iter().copied()
+        self.opens.iter().filter_map(|&(ip, port)| match ip {
+            IpAddr::V4(ip) => Some((ip, port)),
+            IpAddr::V6(_) => None,
+        })
     }
 }
 
 /// The words that a truth file may hold.
 fn known(word: &str) -> Option<&'static str> {
-    ["filtered", "closed", "no-response", "icmp-admin-prohibited", "rst"].into_iter().find(|&k| k == word)
+    const WORDS: [&str; 7] =
+        ["filtered", "closed", "unreachable", "no-response", "icmp-admin-prohibited", "rst", "no-neighbour"];
+    WORDS.into_iter().find(|&known| known == word)
 }
 
 fn script() -> PathBuf {

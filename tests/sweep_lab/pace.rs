@@ -29,7 +29,8 @@ fn share_of(rate: u32, targets: &str, ports: &str, probes: u64) -> f64 {
          --output $LAB_DIR/events; status=$?; kill $watch; exit $status"
     );
     let ran = Ran::new(Lab::new().option("--drop", "198.18.0.0/17").open(10), &script);
-    assert_eq!(ran.status(), 0, "{}", ran.said());
+    // Nobody answered, so nothing is proven.
+    assert_eq!(ran.status(), 3, "{}", ran.said());
     let events = ran.events("events");
     assert_eq!(events.number("packets", "sent"), probes, "{}", events.completed());
     let text = ran.file("samples");
@@ -87,14 +88,16 @@ pub fn rate_200k() {
 pub fn host_cap() {
     let script = "ip netns exec router \"$WATCH\" list-packets >$LAB_DIR/packets & watch=$!; \
                   until grep -q ready $LAB_DIR/packets; do sleep 0.02; done; \
-                  sweep $LAB_NETWORK --ports 1-128 --engine packet --host-rate 50 --rate 10k --tries 2 \
+                  sweep $LAB_NETWORK --ports 1-128 --engine packet --host-rate 50 --rate 10k --tries 2 --no-verify \
                   --output $LAB_DIR/events; status=$?; sleep 0.2; kill $watch; exit $status";
     let ran = Ran::new(Lab::new().network("198.18.7.0/28").open(3), script);
     // None of the three open ports of the lab is sure to be among the first 128.
     assert!(ran.status() < 2, "{}", ran.said());
     let seen = packets(&ran.file("packets"));
     let probes = || seen.iter().filter(|seen| seen.is_syn).map(|seen| (seen.ip, seen.nanos));
-    assert_eq!(probes().count() as u64, ran.events("events").number("packets", "sent"));
+    let events = ran.events("events");
+    let sent = events.number("packets", "sent") + events.number("packets", "canaries");
+    assert_eq!(probes().count() as u64, sent);
     // The watcher notes when it gets to a packet. That is up to a few milliseconds after its arrival, which can bring
     // two packets nearer to each other than they were by as much.
     let most = fullest(probes(), SECOND - SECOND / 200);

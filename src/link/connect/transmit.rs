@@ -111,6 +111,29 @@ impl ConnectTransmit {
         })
     }
 
+    /// Begins an attempt and hands it over, if there is room for it.
+    fn take(&mut self, probe: &Probe) -> Result<bool, LinkError> {
+        self.options.fence.check(probe)?;
+        if self.shared.in_flight() >= self.options.max_in_flight as u64 {
+            return Ok(false);
+        }
+        let handover = match self.begin(probe)? {
+            Beginning::Begun(attempt) => Handover::Begun(attempt),
+            Beginning::Ended(Some(answer)) => {
+                Handover::Ended(Arrival { at: self.clock.now(), reply: receive::reply(probe, answer) })
+            }
+            // Silence: the probe counts as sent, and nothing comes back.
+            Beginning::Ended(None) => return Ok(true),
+            Beginning::Refused(cause) => {
+                self.refused(probe, cause)?;
+                return Ok(false);
+            }
+        };
+        self.starved = None;
+        self.hand_over(probe, handover)?;
+        Ok(true)
+    }
+
     /// Hands over, and wakes the other half if it sleeps.
     fn hand_over(&mut self, probe: &Probe, handover: Handover) -> Result<(), LinkError> {
         if self.hand_over.send(handover).is_err() {
@@ -147,28 +170,17 @@ impl Transmit for ConnectTransmit {
         }
     }
 
-    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError> {
-        for (taken, probe) in probes.iter().enumerate() {
-            self.options.fence.check(probe)?;
-            if self.shared.in_flight() >= self.options.max_in_flight as u64 {
-                return Ok(taken);
+    fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
+        for (at, probe) in probes.iter().enumerate() {
+            match self.take(probe) {
+                Ok(true) => {}
+                result => {
+                    refused.extend(at..probes.len());
+                    return result.map(drop);
+                }
             }
-            let handover = match self.begin(probe)? {
-                Beginning::Begun(attempt) => Handover::Begun(attempt),
-                Beginning::Ended(Some(answer)) => {
-                    Handover::Ended(Arrival { at: self.clock.now(), reply: receive::reply(probe, answer) })
-                }
-                // Silence: the probe counts as sent, and nothing comes back.
-                Beginning::Ended(None) => continue,
-                Beginning::Refused(cause) => {
-                    self.refused(probe, cause)?;
-                    return Ok(taken);
-                }
-            };
-            self.starved = None;
-            self.hand_over(probe, handover)?;
         }
-        Ok(probes.len())
+        Ok(())
     }
 }
 

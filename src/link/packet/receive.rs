@@ -1,16 +1,18 @@
 //! The receiving half: a receive ring of version 3, which hands over whole blocks of packets.
+//!
+//! It hears every interface, because an answer may come back by another one than its probe left by, and it is handed
+//! packets from the network header on ("cooked"), so that it need not know what kind of device each came from.
 
 use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::clock::{Monotonic, Tick};
 use super::super::{Arrival, LinkError, Receive};
-use super::PacketOptions;
-use super::filter;
 use super::ring::RingMemory;
 use super::sys::{self, RingRequest, Statistics};
-use crate::wire::frame::parse_ethernet;
+use super::{Knowledge, filter};
+use crate::wire::frame::parse_ip;
 
 /// Bytes of a block, unless the whole ring is smaller.
 const BLOCK_LEN: usize = 1 << 19;
@@ -50,16 +52,31 @@ pub struct PacketReceive {
     next: usize,
     dropped: u64,
     clock: Monotonic,
-    interface: String,
+    knowledge: Knowledge,
 }
 
+/// What errors call the interfaces.
+const EVERYWHERE: &str = "all interfaces";
+
+/// The number that stands for every interface, packet(7).
+const EVERY_INTERFACE: u32 = 0;
+
 impl PacketReceive {
-    /// Opens a socket that hears the answers from now on.
-    pub(super) fn open(options: &PacketOptions, clock: Monotonic) -> Result<Self, LinkError> {
-        let name = options.interface.as_str();
-        let failed = |attempt, remedy| move |cause| sys::failed(attempt, name, cause, remedy);
-        let socket = sys::open_deaf(name)?;
-        let (first, last) = options.source_ports;
+    /// Opens a socket that hears, from now on, the answers to probes from these ports (lowest and highest), in a ring
+    /// of about this size.
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, or without memory for the ring.
+    pub fn open(
+        (first, last): (u16, u16),
+        ring_bytes: usize,
+        knowledge: Knowledge,
+        clock: Monotonic,
+    ) -> Result<Self, LinkError> {
+        let failed = |attempt, remedy| move |cause| sys::failed(attempt, EVERYWHERE, cause, remedy);
+        // Bound to no protocol, so that it hears nothing before its filter is in place.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))
+            .map_err(failed("open a packet socket", sys::NEEDS_CAP_NET_RAW))?;
         socket
             .attach_filter(&filter::replies_to(first, last))
             .map_err(failed("attach a packet filter", "this is a bug, please report it"))?;
@@ -67,8 +84,8 @@ impl PacketReceive {
         set(libc::PACKET_VERSION, TPACKET_V3)
             .and_then(|()| set(libc::PACKET_IGNORE_OUTGOING, 1))
             .map_err(failed("prepare a receive ring", "Linux 4.20 or newer is needed"))?;
-        let block_len = BLOCK_LEN.min(options.receive_ring_bytes.next_power_of_two()).max(1 << 12);
-        let blocks = (options.receive_ring_bytes / block_len).max(1);
+        let block_len = BLOCK_LEN.min(ring_bytes.next_power_of_two()).max(1 << 12);
+        let blocks = (ring_bytes / block_len).max(1);
         let request = RingRequest {
             block_size: block_len as u32,
             blocks: blocks as u32,
@@ -81,10 +98,9 @@ impl PacketReceive {
             .map_err(failed("make a receive ring", "free some memory"))?;
         let ring = RingMemory::map(&socket, blocks * block_len)
             .map_err(failed("map the receive ring", "free some memory"))?;
-        sys::bind(&socket, options.interface_index, ALL_PROTOCOLS)
-            .map_err(failed("bind a packet socket", "check that the interface is there and up"))?;
-        let interface = options.interface.clone();
-        Ok(PacketReceive { socket, ring, block_len, blocks, next: 0, dropped: 0, clock, interface })
+        sys::bind(&socket, EVERY_INTERFACE, ALL_PROTOCOLS)
+            .map_err(failed("bind a packet socket", "this is a bug, please report it"))?;
+        Ok(PacketReceive { socket, ring, block_len, blocks, next: 0, dropped: 0, clock, knowledge })
     }
 
     /// Handles the next block if the kernel has handed it over.
@@ -96,7 +112,7 @@ impl PacketReceive {
             return false;
         };
         each_frame(block, |frame, nanos| {
-            if let Some(reply) = parse_ethernet(frame) {
+            if let Some(reply) = parse_ip(frame) {
                 let at = i128::from(nanos) + wall_offset;
                 each(Arrival { at: Tick::from_nanos(u64::try_from(at).unwrap_or(0)), reply });
             }
@@ -106,18 +122,23 @@ impl PacketReceive {
         true
     }
 
-    fn failed(&self, attempt: &'static str) -> impl FnOnce(std::io::Error) -> LinkError + '_ {
-        move |cause| {
-            sys::failed(attempt, &self.interface, cause, "check that the interface is still there and up")
+    /// Hands over what the sending halves know, and says whether there was anything.
+    fn take_known(&mut self, each: &mut dyn FnMut(Arrival)) -> bool {
+        let mut any = false;
+        while let Some(arrival) = self.knowledge.0.pop() {
+            each(arrival);
+            any = true;
         }
+        any
     }
 }
 
 impl Receive for PacketReceive {
     fn receive(&mut self, timeout: Duration, each: &mut dyn FnMut(Arrival)) -> Result<(), LinkError> {
+        let known = self.take_known(each);
         // The wall clock may be set at any moment, so its distance from ours is measured for every batch.
-        if !self.take_block(self.clock.wall_offset(), each) {
-            sys::wait_readable(&self.socket, timeout).map_err(self.failed("wait for replies"))?;
+        if !self.take_block(self.clock.wall_offset(), each) && !known {
+            sys::wait_readable(&self.socket, timeout).map_err(failed("wait for replies"))?;
         }
         let wall_offset = self.clock.wall_offset();
         // At most one turn of the ring, so that a flood cannot keep the receiver from looking after itself.
@@ -131,11 +152,15 @@ impl Receive for PacketReceive {
 
     fn dropped(&mut self) -> Result<u64, LinkError> {
         let statistics: Statistics = sys::get_option(&self.socket, libc::PACKET_STATISTICS)
-            .map_err(self.failed("read the drop counter"))?;
+            .map_err(failed("read the drop counter"))?;
         // Reading sets the kernel's counter back, so the sum is kept here.
         self.dropped += u64::from(statistics.drops);
         Ok(self.dropped)
     }
+}
+
+fn failed(attempt: &'static str) -> impl FnOnce(std::io::Error) -> LinkError {
+    move |cause| sys::failed(attempt, EVERYWHERE, cause, "this is a bug, please report it")
 }
 
 /// Calls `each` with every frame of a block, and its time stamp in nanoseconds since 1970. The kernel is trusted with

@@ -49,6 +49,17 @@ pub(super) struct Statistics {
 // SAFETY: three integers, laid out as `struct tpacket_stats_v3` in linux/if_packet.h.
 unsafe impl OptionValue for Statistics {}
 
+/// `struct tpacket_stats`, of a socket without a ring; reading it sets the kernel's counters back to zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PlainStatistics {
+    pub packets: u32,
+    pub drops: u32,
+}
+
+// SAFETY: two integers, laid out as `struct tpacket_stats` in linux/if_packet.h.
+unsafe impl OptionValue for PlainStatistics {}
+
 /// What to say when the system refuses to open a packet socket.
 pub(super) const NEEDS_CAP_NET_RAW: &str = "run as root, or give the program the capability once: \
      sudo setcap cap_net_raw+ep \"$(command -v portreeve)\"; or use --engine connect, which needs no privilege";
@@ -90,6 +101,24 @@ pub(super) fn get_option<T: OptionValue>(socket: &Socket, name: libc::c_int) -> 
         )
     };
     check(result).map(|()| value)
+}
+
+/// Asks for a receive buffer of this size: beyond the limit for everybody if we may, or else as far as that goes.
+pub(super) fn enlarge_receive_buffer(socket: &Socket, bytes: usize) {
+    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the pointer and the length describe `value`, which the call only reads.
+    let forced = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if forced < 0 {
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
 }
 
 /// Binds to an interface, and to a protocol if the socket is to hear anything.

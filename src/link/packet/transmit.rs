@@ -5,16 +5,19 @@
 //! slot comes round again.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use socket2::Socket;
 
+use super::super::clock::{Clock, Monotonic};
 use super::super::fence::Fence;
-use super::super::{LinkError, Probe, Transmit};
+use super::super::{Arrival, LinkError, Probe, Transmit};
+use super::lane::{Lanes, Way};
 use super::ring::RingMemory;
 use super::sys::{self, RingRequest};
-use super::{Lane, PacketOptions};
-use crate::wire::syn::{SYN_FRAME_LEN, SynFields, SynTemplate};
+use super::{Knowledge, PacketOptions};
+use crate::wire::reply::{Answer, Reply};
+use crate::wire::syn::{MAX_SYN_LEN, SynFields};
 
 /// Slots of the ring, and bytes of each.
 const SLOTS: usize = 4096;
@@ -32,6 +35,8 @@ const DATA_AT: usize = 32;
 const VIRTIO_LEN: usize = 10;
 const VIRTIO_HEADER_LEN_AT: usize = 2;
 
+const _: () = assert!(DATA_AT + VIRTIO_LEN + MAX_SYN_LEN <= SLOT_LEN, "a slot holds every probe");
+
 const AVAILABLE: u32 = 0;
 const SEND_REQUEST: u32 = 1;
 
@@ -42,14 +47,31 @@ pub struct PacketTransmit {
     ring: RingMemory,
     /// The next slot to write, which is also the next that the kernel will look at.
     head: usize,
-    lanes: Vec<(Lane, SynTemplate)>,
+    /// The places, in what the caller handed over, of the probes that are written and not yet sent.
+    written: Vec<usize>,
+    lanes: Lanes,
     fence: Fence,
+    knowledge: Knowledge,
+    clock: Monotonic,
     interface: String,
+}
+
+/// What became of a probe.
+enum Fate {
+    /// It is in the ring.
+    Written,
+    /// Nothing needs to leave: the link knows the answer, and has given it.
+    Known,
+    /// There is no room at the moment.
+    NoRoom,
 }
 
 impl PacketTransmit {
     /// Opens a socket that sends only.
-    pub(super) fn open(options: &PacketOptions) -> Result<Self, LinkError> {
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW, without memory for the ring, or when the interface is gone.
+    pub fn open(options: &PacketOptions, knowledge: Knowledge, clock: Monotonic) -> Result<Self, LinkError> {
         let name = options.interface.as_str();
         let failed = |attempt, remedy| move |cause| sys::failed(attempt, name, cause, remedy);
         let socket = sys::open_deaf(name)?;
@@ -74,52 +96,89 @@ impl PacketTransmit {
             .map_err(failed("map the transmit ring", "free some memory"))?;
         sys::bind(&socket, options.interface_index, 0)
             .map_err(failed("bind a packet socket", "check that the interface is there and up"))?;
-        let template =
-            |lane: &Lane| (*lane, SynTemplate::new(lane.source, lane.source_mac, lane.next_hop_mac));
-        let mut lanes: Vec<_> = options.lanes.iter().map(template).collect();
-        lanes.sort_by_key(|(lane, _)| lane.first);
         Ok(PacketTransmit {
             socket,
             ring,
             head: 0,
-            lanes,
+            written: Vec::with_capacity(SLOTS),
+            lanes: Lanes::new(&options.lanes),
             fence: options.fence.clone(),
+            knowledge,
+            clock,
             interface: options.interface.clone(),
         })
     }
 
     /// Writes one frame into the next slot, unless the kernel still has it.
     #[inline]
-    fn write(&mut self, probe: &Probe) -> Result<bool, LinkError> {
+    fn write(&mut self, probe: &Probe) -> Result<Fate, LinkError> {
         self.fence.check(probe)?;
-        let slot = self.head * SLOT_LEN;
-        let (Some(template), IpAddr::V4(destination)) = (lane_of(&self.lanes, probe.ip), probe.ip) else {
-            return Err(no_lane(probe.ip, &self.interface));
+        let (template, next_hop) = match self.lanes.way(probe.ip) {
+            Way::Frame(template, next_hop) => (template, next_hop),
+            Way::Nobody => return Ok(self.tell_nobody(probe)),
+            Way::None => return Err(no_lane(probe.ip, &self.interface)),
         };
+        let slot = self.head * SLOT_LEN;
         let Some(bytes) =
             self.ring.piece(slot + STATUS_AT, |status| status == AVAILABLE, slot..slot + SLOT_LEN)
         else {
-            return Ok(false);
+            return Ok(Fate::NoRoom);
         };
         let fields = SynFields {
-            destination,
+            destination: probe.ip,
             destination_port: probe.port,
             source_port: probe.source_port,
             sequence: probe.sequence,
         };
         let (header, data) = bytes.split_at_mut(DATA_AT);
-        header[LENGTH_AT..LENGTH_AT + 4]
-            .copy_from_slice(&((VIRTIO_LEN + SYN_FRAME_LEN) as u32).to_ne_bytes());
         let (virtio, frame) = data.split_at_mut(VIRTIO_LEN);
+        let Some(frame_len) = template.write(frame, &fields) else {
+            return Err(no_lane(probe.ip, &self.interface));
+        };
+        if let Some(mac) = next_hop {
+            frame[..mac.len()].copy_from_slice(&mac);
+        }
+        header[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&((VIRTIO_LEN + frame_len) as u32).to_ne_bytes());
         virtio.fill(0);
         virtio[VIRTIO_HEADER_LEN_AT..VIRTIO_HEADER_LEN_AT + 2]
-            .copy_from_slice(&(SYN_FRAME_LEN as u16).to_ne_bytes());
-        if let Some(frame) = frame.first_chunk_mut::<SYN_FRAME_LEN>() {
-            template.write(frame, &fields);
-        }
+            .copy_from_slice(&(frame_len as u16).to_ne_bytes());
         self.ring.give(slot + STATUS_AT, SEND_REQUEST);
         self.head = (self.head + 1) % SLOTS;
-        Ok(true)
+        Ok(Fate::Written)
+    }
+
+    /// Answers in the place of a host that is not there.
+    fn tell_nobody(&self, probe: &Probe) -> Fate {
+        let reply = Reply {
+            ip: probe.ip,
+            port: probe.port,
+            source: probe.source,
+            source_port: probe.source_port,
+            answer: Answer::NoNeighbour { sequence: probe.sequence },
+            ttl: 0,
+        };
+        let told = self.knowledge.0.push(Arrival { at: self.clock.now(), reply });
+        if told.is_ok() { Fate::Known } else { Fate::NoRoom }
+    }
+
+    /// Writes as many probes as there is room for; the rest are refused.
+    fn write_all(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
+        self.written.clear();
+        for (place, probe) in probes.iter().enumerate() {
+            match self.write(probe) {
+                Ok(Fate::Written) => self.written.push(place),
+                Ok(Fate::Known) => {}
+                Ok(Fate::NoRoom) => {
+                    refused.extend(place..probes.len());
+                    break;
+                }
+                Err(error) => {
+                    refused.extend(place..probes.len());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes back what the kernel did not send, the newest of `written` slots first, and says how many that were. The
@@ -145,59 +204,44 @@ const TPACKET_V2: libc::c_int = 1;
 
 impl Transmit for PacketTransmit {
     fn source(&self, ip: IpAddr) -> IpAddr {
-        let lane = match ip {
-            IpAddr::V4(v4) => lane_at(&self.lanes, v4),
-            IpAddr::V6(_) => None,
-        };
-        IpAddr::V4(lane.map_or(Ipv4Addr::UNSPECIFIED, |(lane, _)| lane.source))
+        self.lanes.source(ip)
     }
 
-    fn transmit(&mut self, probes: &[Probe]) -> Result<usize, LinkError> {
-        let mut written = 0;
-        for probe in probes {
-            match self.write(probe) {
-                Ok(true) => written += 1,
-                Ok(false) => break,
-                Err(error) => {
-                    self.take_back(written);
-                    return Err(error);
-                }
-            }
+    fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
+        self.lanes.refresh();
+        if let Err(error) = self.write_all(probes, refused) {
+            self.take_back(self.written.len());
+            refused.extend(&self.written);
+            refused.sort_unstable();
+            return Err(error);
         }
-        match sys::flush(&self.socket) {
-            // The call also succeeds if it could send only the first few, so what it left is looked for either way.
-            Ok(()) => Ok(written - self.take_back(written)),
-            Err(error) if is_refusal(&error) => Ok(written - self.take_back(written)),
-            Err(cause) => {
-                self.take_back(written);
-                Err(sys::failed(
-                    "send probes",
-                    &self.interface,
-                    cause,
-                    "check that the interface is still there and up (ip link)",
-                ))
-            }
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        let flushed = sys::flush(&self.socket);
+        // The call also succeeds if it could send only the first few, so what it left is looked for either way.
+        let sent = self.written.len() - self.take_back(self.written.len());
+        refused.extend(self.written.get(sent..).unwrap_or_default());
+        refused.sort_unstable();
+        match flushed {
+            Err(error) if !is_refusal(&error) => Err(sys::failed(
+                "send probes",
+                &self.interface,
+                error,
+                "check that the interface is still there and up (ip link)",
+            )),
+            _ => Ok(()),
         }
     }
 }
 
-/// Whether the device said "not now" rather than "not ever".
+/// Whether the device said "not now" rather than "not ever". An interface that is down may come back, and one that is
+/// gone is a matter for whoever watches the path.
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR))
-}
-
-#[inline]
-fn lane_of(lanes: &[(Lane, SynTemplate)], ip: IpAddr) -> Option<&SynTemplate> {
-    match ip {
-        IpAddr::V4(v4) => lane_at(lanes, v4).map(|(_, template)| template),
-        IpAddr::V6(_) => None,
-    }
-}
-
-#[inline]
-fn lane_at(lanes: &[(Lane, SynTemplate)], ip: Ipv4Addr) -> Option<&(Lane, SynTemplate)> {
-    let at = lanes.partition_point(|(lane, _)| lane.first <= ip).checked_sub(1)?;
-    lanes.get(at).filter(|(lane, _)| ip <= lane.last)
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENETDOWN | libc::ENXIO | libc::ENODEV)
+    )
 }
 
 fn no_lane(ip: IpAddr, interface: &str) -> LinkError {

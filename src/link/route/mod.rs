@@ -123,9 +123,15 @@ impl RoutePlan {
     /// The way to an address; `None` if no packet may or can go there, or if it was not asked for.
     #[inline]
     pub fn hop(&self, ip: IpAddr) -> Option<&Hop> {
+        self.hops.get(self.hop_number(ip)?)
+    }
+
+    /// The number of that hop in [`RoutePlan::hops`].
+    #[inline]
+    pub fn hop_number(&self, ip: IpAddr) -> Option<usize> {
         let after = self.spans.partition_point(|span| span.first <= ip);
         let span = self.spans.get(after.checked_sub(1)?)?;
-        if ip <= span.last { self.hops.get(span.hop) } else { None }
+        (ip <= span.last).then_some(span.hop)
     }
 
     /// The ranges of addresses that share a hop (first, last, hop), sorted and disjoint.
@@ -275,6 +281,7 @@ mod tests {
             running: true,
             point_to_point: false,
             no_arp: false,
+            in_vrf: false,
         };
         Hop { interface, source: ip("198.18.0.1"), next_hop: Some(ip(next_hop)), kind: HopKind::Gateway }
     }

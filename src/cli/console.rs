@@ -1,0 +1,180 @@
+//! Where the results of a sweep go: text for people, events for machines, or a list for spreadsheets.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+
+use super::progress::ProgressLine;
+use super::{Failure, output};
+use crate::policy::finding::Finding;
+use crate::sink::csv::List;
+use crate::sink::event::{Announcement, Run};
+use crate::sink::jsonl::JsonLines;
+use crate::sink::text::{self, Summary};
+use crate::sweep::plan::StateSet;
+use crate::sweep::report::{Observation, Report};
+use crate::sweep::run::{Observer, Progress};
+use crate::sweep::verified::Confirmation;
+use crate::target::Target;
+use crate::target::state::State;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// For people: findings, a table by host, the ledger
+    Text,
+    /// For machines: one JSON event a line
+    Jsonl,
+    /// For spreadsheets: one line a target; how the sweep went is told on standard error
+    Csv,
+}
+
+/// Where results go.
+pub enum Sink {
+    Text { out: Box<dyn Write>, listed: Vec<Observation> },
+    Jsonl(JsonLines<Box<dyn Write>>),
+    Csv { out: Box<dyn Write>, list: List },
+}
+
+impl Sink {
+    /// Opens the output: a file, or standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn open(format: Format, path: Option<&Path>) -> Result<Self, Failure> {
+        Ok(match format {
+            Format::Text => Sink::Text { out: output::styled(path)?, listed: Vec::new() },
+            Format::Jsonl => Sink::Jsonl(JsonLines::new(output::raw(path)?)),
+            Format::Csv => Sink::Csv { out: output::raw(path)?, list: List::default() },
+        })
+    }
+
+    /// Tells what is about to be swept.
+    ///
+    /// # Errors
+    /// When the output fails, as all that follow.
+    pub fn announce(&mut self, events: &Run, announcement: &Announcement) -> io::Result<()> {
+        match self {
+            Sink::Text { .. } | Sink::Csv { .. } => {
+                text::write_announcement(&mut output::aside(), announcement)
+            }
+            Sink::Jsonl(lines) => {
+                lines.write(&events.started(Timestamp::now(), announcement))?;
+                lines.flush()
+            }
+        }
+    }
+
+    /// Tells what one target said.
+    fn observe(&mut self, events: &Run, observation: &Observation, verified: bool) -> io::Result<()> {
+        match self {
+            Sink::Text { listed, .. } => {
+                listed.push(*observation);
+                Ok(())
+            }
+            Sink::Jsonl(lines) => lines.write(&events.port(Timestamp::now(), observation, verified)),
+            Sink::Csv { list, .. } => {
+                list.observe(Timestamp::now(), observation, verified);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells again of targets that have finished a whole handshake since.
+    pub fn confirm(&mut self, events: &Run, news: &[(Observation, Confirmation)]) -> io::Result<()> {
+        match self {
+            // Its findings say it.
+            Sink::Text { .. } => Ok(()),
+            Sink::Jsonl(lines) => news.iter().try_for_each(|(observation, known)| {
+                lines.write(&events.verified_port(Timestamp::now(), observation, known.banner.as_ref()))
+            }),
+            Sink::Csv { list, .. } => {
+                for (observation, known) in news {
+                    list.confirm(Timestamp::now(), observation, known.banner.as_ref());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells how it went, and what policy objects to.
+    pub fn conclude(
+        &mut self,
+        events: &Run,
+        announced: &Announcement,
+        report: &Report,
+        findings: &[Finding],
+    ) -> io::Result<()> {
+        match self {
+            Sink::Text { out, listed } => {
+                let names = events.names();
+                text::write(out, &Summary { announced, report, findings, listed, names })?;
+                out.flush()
+            }
+            Sink::Jsonl(lines) => {
+                for finding in findings {
+                    lines.write(&events.finding(report.completed, finding))?;
+                }
+                lines.write(&events.completed(report, findings.len() as u64))?;
+                lines.flush()
+            }
+            Sink::Csv { out, list } => {
+                list.write(out, events, report.completed, findings)?;
+                text::write_conclusion(&mut output::aside(), report, findings)
+            }
+        }
+    }
+}
+
+/// Hears what the sweep finds: passes on what was asked for, keeps what policy must judge.
+pub struct Console<'a> {
+    /// Where results go.
+    pub sink: &'a mut Sink,
+    /// What all events have in common.
+    pub events: &'a Run,
+    /// Which states are passed on.
+    pub states: StateSet,
+    /// Whether an open target has been through a whole handshake.
+    pub verified: bool,
+    /// The open targets so far.
+    pub opens: HashMap<Target, Observation>,
+    /// The line that somebody watches, if somebody does.
+    pub progress: Option<ProgressLine>,
+}
+
+impl Console<'_> {
+    /// Wipes the line away. What remains are the open targets.
+    pub fn finish(self) -> Vec<Observation> {
+        if let Some(progress) = &self.progress {
+            progress.clear();
+        }
+        self.opens.into_values().collect()
+    }
+}
+
+impl Observer for Console<'_> {
+    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
+        // Somebody has accepted a handshake; of two words on one target the later counts.
+        if matches!(observation.state, State::Open | State::Conflict) {
+            self.opens.insert(observation.target, *observation);
+        }
+        if self.states.has(observation.state) || observation.state == State::Conflict {
+            self.sink.observe(self.events, observation, self.verified)?;
+        }
+        Ok(())
+    }
+
+    fn progressed(&mut self, progress: &Progress) -> io::Result<()> {
+        if let Some(line) = &mut self.progress {
+            line.show(progress);
+        }
+        match self.sink {
+            // So that whoever follows the output sees what was found when it was found.
+            Sink::Jsonl(lines) => lines.flush(),
+            Sink::Text { .. } | Sink::Csv { .. } => Ok(()),
+        }
+    }
+}

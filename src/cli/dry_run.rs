@@ -1,0 +1,43 @@
+//! `portreeve sweep --dry-run`: the targets, and nothing sent.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use ulid::Ulid;
+
+use super::console::Format;
+use super::{Failure, Status, output};
+use crate::config::sources::Gathered;
+use crate::sink::csv;
+use crate::sink::jsonl::JsonLines;
+use crate::target::order::Order;
+
+/// Prints the targets in order. Sends no probe, so it needs no authorisation, no privilege and no route.
+pub fn run(gathered: &Gathered, format: Format, path: Option<&Path>) -> Result<Status, Failure> {
+    let settings = &gathered.settings;
+    for failed in &gathered.unresolved {
+        writeln!(output::aside(), "not swept: {} does not resolve", failed.name)?;
+    }
+    let mut scope = settings.scope()?;
+    if let Some(shard) = settings.shard {
+        scope = scope.shard(shard.number, shard.of)?;
+    }
+    let seed = settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64);
+    let order = Order::new(scope.len(), seed);
+    let out = output::raw(path)?;
+    let mut targets = (0..order.len()).map(|position| scope.target(order.index_at(position)));
+    match format {
+        Format::Text => {
+            let mut text = io::BufWriter::new(out);
+            targets.try_for_each(|target| writeln!(text, "{target}"))?;
+            text.flush()?;
+        }
+        Format::Jsonl => {
+            let mut lines = JsonLines::new(out);
+            targets.try_for_each(|target| lines.write(&target))?;
+            lines.flush()?;
+        }
+        Format::Csv => csv::write_targets(out, targets)?,
+    }
+    Ok(if gathered.unresolved.is_empty() { Status::Clean } else { Status::Incomplete })
+}

@@ -1,0 +1,122 @@
+//! Which engine runs, and why.
+
+mod packet;
+
+use std::io::ErrorKind;
+use std::num::NonZeroU32;
+
+use self::packet::OpenError;
+use super::{Failure, vitals};
+use crate::config::options::EngineChoice;
+use crate::link::LinkError;
+use crate::link::clock::Monotonic;
+use crate::link::connect::{self, ConnectOptions};
+use crate::link::fence::Fence;
+use crate::link::guard::NoGuard;
+use crate::link::route::RoutePlan;
+use crate::sweep::cookie::SourcePorts;
+use crate::sweep::report::Vantage;
+use crate::sweep::run::Ends;
+use crate::sync::SignalFlag;
+use crate::target::scope::Scope;
+
+/// An open link, and what is said of it.
+pub struct Engine {
+    /// The ends of the link.
+    pub ends: Ends,
+    /// Where from, by which engine, and why by that one.
+    pub vantage: Vantage,
+    /// Where probes come from.
+    pub source_ports: SourcePorts,
+    /// Whether an open target has been through a whole handshake.
+    pub verifies: bool,
+}
+
+/// What is wanted of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Which engine.
+    pub choice: EngineChoice,
+    /// What it is to probe.
+    pub scope: &'a Scope,
+    /// The way there.
+    pub routes: &'a RoutePlan,
+    /// The interface that was asked for.
+    pub interface: Option<&'a str>,
+    /// Sending threads of the packet engine.
+    pub senders: usize,
+    /// Size of the receive ring.
+    pub receive_ring_bytes: usize,
+    /// Probes for a target that does not answer; a host of a local network is asked for as often, and once more.
+    pub tries: u8,
+    /// Probes a second.
+    pub rate: Option<NonZeroU32>,
+    /// Raised when somebody wants to stop.
+    pub interrupt: &'a SignalFlag,
+}
+
+/// The engine that would run, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// Packet sockets.
+    Packet(String),
+    /// The kernel's own connections.
+    Connect(String),
+}
+
+/// Decides without opening anything.
+pub fn decide(choice: EngineChoice, may_open_packet: bool) -> Decision {
+    match choice {
+        EngineChoice::Connect => Decision::Connect("asked for".into()),
+        EngineChoice::Packet => Decision::Packet("asked for".into()),
+        EngineChoice::Auto if may_open_packet => {
+            Decision::Packet("the fastest that this host can run".into())
+        }
+        EngineChoice::Auto => Decision::Connect("this user may not open packet sockets (CAP_NET_RAW)".into()),
+    }
+}
+
+/// Decides, and opens the link.
+///
+/// # Errors
+/// When the engine cannot be opened.
+pub fn open(wanted: &Wanted<'_>, clock: Monotonic) -> Result<Engine, Failure> {
+    match decide(wanted.choice, vitals::has_net_raw()) {
+        Decision::Connect(why) => open_connect(wanted, clock, why),
+        Decision::Packet(why) => match packet::open(wanted, clock, &why) {
+            // Having the capability is not always enough (seccomp, user namespaces): then the kernel's word counts.
+            Err(OpenError::Link(LinkError::System { cause, .. }))
+                if wanted.choice == EngineChoice::Auto && cause.kind() == ErrorKind::PermissionDenied =>
+            {
+                open_connect(wanted, clock, "this user may not open packet sockets".into())
+            }
+            result => result.map_err(Into::into),
+        },
+    }
+}
+
+fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<Engine, Failure> {
+    let mut options = ConnectOptions::new(fence(wanted.scope));
+    options.interface = wanted.interface.map(str::to_owned);
+    let (transmit, receive) = connect::open(options, clock)?;
+    let vantage = Vantage {
+        host: vitals::hostname(),
+        engine: "connect".into(),
+        engine_reason: why,
+        interface: wanted.interface.map(str::to_owned),
+        source: None,
+        next_hop: None,
+    };
+    // The kernel chooses the real ports; these only make the cookie's numbers.
+    let source_ports = SourcePorts { first: 16_384, count: 16_384 };
+    let ends = Ends {
+        transmit: vec![Box::new(transmit)],
+        receive: Box::new(receive),
+        guard: Box::new(NoGuard { paths: wanted.routes.hops().len() }),
+    };
+    Ok(Engine { ends, vantage, source_ports, verifies: true })
+}
+
+fn fence(scope: &Scope) -> Fence {
+    Fence::new(scope.ends(), scope.ports().iter())
+}

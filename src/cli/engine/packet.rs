@@ -1,0 +1,249 @@
+//! The packet engine put together: for each path its first step, for each device its link.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Wanted, fence};
+use crate::cli::vitals;
+use crate::link::clock::{Clock, Monotonic};
+use crate::link::neighbour::{self, FindOptions, Neighbours};
+use crate::link::next_hop::HardwareAddress;
+use crate::link::packet::asker::Asker;
+use crate::link::packet::{Knowledge, Lane, NextHop, PacketOptions, PacketReceive, PacketTransmit};
+use crate::link::raw::{RawLane, RawOptions, RawTransmit};
+use crate::link::route::{Hop, HopKind};
+use crate::link::switch::{Switch, Track};
+use crate::link::watcher::{Watched, Watcher};
+use crate::link::{LinkError, Transmit};
+use crate::sweep::cookie::SourcePorts;
+use crate::sweep::report::Vantage;
+use crate::sweep::run::Ends;
+use crate::sync::Ordering;
+use crate::target::address::{address_of, number_of};
+
+/// How long the next hop may take to say where it is.
+const NEIGHBOUR_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Questions a second for the hosts of a local network, at most: each disturbs all of them.
+const QUESTIONS_PPS: NonZeroU32 = NonZeroU32::new(2000).expect("not zero");
+
+/// Addresses of one local network, at most.
+const MOST_NEIGHBOURS: u128 = 1 << 17;
+
+/// Between two tries at finding a host of a local network.
+const QUESTION_SPACE: Duration = Duration::from_millis(500);
+
+/// Why the packet engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(
+        "the kernel's own port range {first}-{last} leaves no block for probes; narrow it, such as \
+         sysctl net.ipv4.ip_local_port_range=\"32768 60999\""
+    )]
+    NoPorts { first: u16, last: u16 },
+    #[error(
+        "which hosts are there on {interface} cannot be told: too many of their answers were lost; sweep again with a \
+         lower --rate, or when the network is quieter"
+    )]
+    NeighboursUnknown { interface: String },
+    #[error(
+        "{count} addresses on the local network of {interface} are more than can be asked for by ARP or neighbour discovery \
+         in a minute; name fewer (at most {MOST_NEIGHBOURS}), or sweep with --engine connect"
+    )]
+    TooManyNeighbours { interface: String, count: u128 },
+    #[error("interrupted before anything was sent")]
+    Interrupted,
+}
+
+/// Finds the first step of each path, and opens the links that the paths need.
+pub(super) fn open(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<Engine, OpenError> {
+    let (first, last) = vitals::local_port_range().unwrap_or((32_768, 60_999));
+    let source_ports = SourcePorts::beside(first, last).ok_or(OpenError::NoPorts { first, last })?;
+    let knowledge = Knowledge::new();
+    let block = (source_ports.first, source_ports.last());
+    // First of all, because nothing else needs as much privilege.
+    let receive = PacketReceive::open(block, wanted.receive_ring_bytes, knowledge.clone(), clock)?;
+    let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock));
+    let paths = paths.collect::<Result<Vec<_>, _>>()?;
+    let open_all = || open_links(wanted, &paths, &knowledge, clock);
+    let transmit = (0..wanted.senders).map(|_| open_all()).collect::<Result<_, _>>()?;
+    let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
+    let guard = Box::new(Watcher::new(&watched, clock.now())?);
+    // With several paths each has its own record at the end.
+    let only = wanted.routes.hops().first().filter(|_| paths.len() == 1);
+    let vantage = Vantage {
+        host: vitals::hostname(),
+        engine: "packet".into(),
+        engine_reason: why.to_owned(),
+        interface: only.map(|hop| hop.interface.name.clone()),
+        source: only.map(|hop| hop.source),
+        next_hop: only.and_then(|hop| hop.next_hop),
+    };
+    let ends = Ends { transmit, receive: Box::new(receive), guard };
+    Ok(Engine { ends, vantage, source_ports, verifies: false })
+}
+
+/// One path, and what was found out about its first step.
+struct Path<'a> {
+    hop: &'a Hop,
+    step: FirstStep,
+}
+
+enum FirstStep {
+    /// Frames to a router. Where it answers questions, it can be watched.
+    Router { address: Arc<HardwareAddress>, answers: bool },
+    /// Frames to each target that is there.
+    Neighbours(Arc<Neighbours>),
+    /// Packets that the kernel routes.
+    Raw,
+}
+
+impl Path<'_> {
+    fn watched(&self) -> Watched {
+        let router = match (&self.step, self.hop.next_hop) {
+            (FirstStep::Router { address, answers: true }, Some(ip)) => Some((ip, Arc::clone(address))),
+            _ => None,
+        };
+        Watched { hop: self.hop.clone(), router }
+    }
+}
+
+/// Finds out where the first step of a path leads. On a local network that means to ask for every host.
+fn find_path<'a>(wanted: &Wanted<'_>, hop: &'a Hop, clock: Monotonic) -> Result<Path<'a>, OpenError> {
+    let step = match hop.kind {
+        HopKind::Gateway if hop.interface.has_neighbours() => {
+            let target = hop.next_hop.unwrap_or(hop.source);
+            let resolved = neighbour::resolve(hop, target, NEIGHBOUR_PATIENCE, &clock)?;
+            let address = Arc::new(HardwareAddress::new(resolved.mac));
+            FirstStep::Router { address, answers: resolved.answers }
+        }
+        HopKind::OnLink if hop.interface.has_neighbours() => {
+            FirstStep::Neighbours(Arc::new(find_neighbours(wanted, hop, clock)?))
+        }
+        _ => FirstStep::Raw,
+    };
+    Ok(Path { hop, step })
+}
+
+fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<Neighbours, OpenError> {
+    let spans = || wanted.routes.spans().filter(|(.., other)| *other == hop);
+    let count: u128 = spans().map(|(first, last, _)| number_of(last) - number_of(first) + 1).sum();
+    let interface = || hop.interface.name.clone();
+    if count > MOST_NEIGHBOURS {
+        return Err(OpenError::TooManyNeighbours { interface: interface(), count });
+    }
+    let mut addresses =
+        spans().flat_map(|(first, last, _)| (number_of(first)..=number_of(last)).map(address_of));
+    let options = FindOptions {
+        rate_pps: wanted.rate.map_or(QUESTIONS_PPS, |rate| rate.min(QUESTIONS_PPS)),
+        tries: u32::from(wanted.tries) + 1,
+        space: QUESTION_SPACE,
+    };
+    let stop = || wanted.interrupt.load(Ordering::Relaxed);
+    let mut asker = Asker::open(&hop.interface)?;
+    let found = neighbour::find_all(&mut asker, hop.source, &mut addresses, &options, &clock, &stop)?;
+    if stop() {
+        return Err(OpenError::Interrupted);
+    }
+    if found.not_known() > 0 {
+        return Err(OpenError::NeighboursUnknown { interface: interface() });
+    }
+    Ok(found)
+}
+
+/// Opens one sending half that reaches all targets.
+fn open_links(
+    wanted: &Wanted<'_>,
+    paths: &[Path<'_>],
+    knowledge: &Knowledge,
+    clock: Monotonic,
+) -> Result<Box<dyn Transmit>, OpenError> {
+    let mut links: Vec<LinkPlan> = Vec::new();
+    let mut tracks = Vec::new();
+    for (first, last, hop) in wanted.routes.spans() {
+        let Some(path) = paths.iter().find(|path| path.hop == hop) else { continue };
+        let plan = LinkPlan::of(path);
+        let link = links.iter().position(|known| known.is_same_device(&plan)).unwrap_or_else(|| {
+            links.push(plan);
+            links.len() - 1
+        });
+        links[link].add(path, first, last);
+        tracks.push(Track { first, last, link });
+    }
+    let open = |plan: LinkPlan| plan.open(wanted, knowledge, clock);
+    let mut halves = links.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    // The usual case needs no switch.
+    if halves.len() == 1
+        && let Some(only) = halves.pop()
+    {
+        return Ok(only);
+    }
+    Ok(Box::new(Switch::new(tracks, halves)))
+}
+
+/// A link that is to be opened.
+enum LinkPlan {
+    Packet { index: u32, name: String, lanes: Vec<Lane> },
+    Raw { interface: Option<(u32, String)>, lanes: Vec<RawLane> },
+}
+
+impl LinkPlan {
+    fn of(path: &Path<'_>) -> Self {
+        let interface = &path.hop.interface;
+        let (index, name) = (interface.index, interface.name.clone());
+        match path.step {
+            // The kernel decides by itself how it reaches its own addresses.
+            FirstStep::Raw if path.hop.kind == HopKind::Local => {
+                LinkPlan::Raw { interface: None, lanes: Vec::new() }
+            }
+            FirstStep::Raw => LinkPlan::Raw { interface: Some((index, name)), lanes: Vec::new() },
+            _ => LinkPlan::Packet { index, name, lanes: Vec::new() },
+        }
+    }
+
+    fn is_same_device(&self, other: &LinkPlan) -> bool {
+        match (self, other) {
+            (LinkPlan::Packet { index, .. }, LinkPlan::Packet { index: other, .. }) => index == other,
+            (LinkPlan::Raw { interface, .. }, LinkPlan::Raw { interface: other, .. }) => interface == other,
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, path: &Path<'_>, first: IpAddr, last: IpAddr) {
+        let source = path.hop.source;
+        match self {
+            LinkPlan::Raw { lanes, .. } => lanes.push(RawLane { first, last, source }),
+            LinkPlan::Packet { lanes, .. } => {
+                let next_hop = match &path.step {
+                    FirstStep::Router { address, .. } => NextHop::Router(Arc::clone(address)),
+                    FirstStep::Neighbours(neighbours) => NextHop::Each(Arc::clone(neighbours)),
+                    FirstStep::Raw => return,
+                };
+                let source_mac = path.hop.interface.mac.unwrap_or_default();
+                lanes.push(Lane { first, last, source, source_mac, next_hop });
+            }
+        }
+    }
+
+    fn open(
+        self,
+        wanted: &Wanted<'_>,
+        knowledge: &Knowledge,
+        clock: Monotonic,
+    ) -> Result<Box<dyn Transmit>, LinkError> {
+        let fence = fence(wanted.scope);
+        Ok(match self {
+            LinkPlan::Packet { index, name, lanes } => {
+                let options = PacketOptions { interface_index: index, interface: name, lanes, fence };
+                Box::new(PacketTransmit::open(&options, knowledge.clone(), clock)?)
+            }
+            LinkPlan::Raw { interface, lanes } => {
+                Box::new(RawTransmit::open(&RawOptions { lanes, interface, fence })?)
+            }
+        })
+    }
+}

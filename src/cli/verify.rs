@@ -1,0 +1,118 @@
+//! Between the sweep and the verdict: the second look at what is about to be reported.
+
+use jiff::Timestamp;
+
+use super::{Failure, output};
+use crate::link::clock::Monotonic;
+use crate::link::fence::Fence;
+use crate::link::handshake::{HandshakeOptions, Handshakes, Patience};
+use crate::policy::allowlist::Allowlist;
+use crate::policy::evaluate::objectionable;
+use crate::sweep::plan::{Plan, StateSet};
+use crate::sweep::report::Observation;
+use crate::sweep::verified::{Confirmation, Verification, Verifications};
+use crate::sweep::verify::{Limits, Verified, VerifyPlan, canary_ports, verify};
+use crate::sync::SignalFlag;
+use crate::target::state::State;
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// Do not confirm open ports by a whole handshake, nor look whether their hosts accept every port
+    ///
+    /// Then nothing that the packet engine finds is called verified, and no packet leaves for any port but those of
+    /// --ports.
+    #[arg(long, conflicts_with = "banner")]
+    no_verify: bool,
+}
+
+/// The second look to come, settled before the sweep begins.
+#[derive(Clone, Debug)]
+pub struct SecondLook {
+    is_wanted: bool,
+    banner: bool,
+    /// Whether the engine made whole handshakes by itself.
+    already: bool,
+    interface: Option<String>,
+    /// The ports that nobody uses; none if no second look is wanted.
+    pub canary_ports: Vec<u16>,
+}
+
+impl SecondLook {
+    /// Settles it.
+    pub fn new(args: Args, banner: bool, interface: Option<&str>, already: bool, plan: &Plan) -> Self {
+        let probes = (plan.source_ports.first, plan.source_ports.last());
+        let is_wanted = !args.no_verify;
+        let canaries = || canary_ports(plan.seed, plan.scope.ports(), probes);
+        SecondLook {
+            is_wanted,
+            banner: banner && is_wanted,
+            already,
+            interface: interface.map(str::to_owned),
+            canary_ports: if is_wanted { canaries() } else { Vec::new() },
+        }
+    }
+
+    /// Takes it: confirms what the allowlist does not cover of what was found open.
+    ///
+    /// # Errors
+    /// When nothing can be begun. What breaks on the way is told, and leaves the rest unverified.
+    pub fn take(
+        &self,
+        plan: &Plan,
+        opens: &[Observation],
+        allowlist: &Allowlist,
+        clock: Monotonic,
+        interrupt: &SignalFlag,
+    ) -> Result<Verifications, Failure> {
+        let verify_plan = VerifyPlan {
+            targets: objectionable(opens, allowlist, Timestamp::now()),
+            canary_ports: self.canary_ports.clone(),
+            banner: self.banner,
+            already: self.already,
+            rate: plan.rate,
+            host_rate: plan.host_rate,
+            limits: Limits::default(),
+        };
+        if !self.is_wanted || verify_plan.targets.is_empty() {
+            return Ok(self.untouched(verify_plan));
+        }
+        let ports = plan.scope.ports().iter().chain(self.canary_ports.iter().copied());
+        let options = HandshakeOptions {
+            fence: Fence::new(plan.scope.ends(), ports),
+            interface: self.interface.clone(),
+            patience: Patience::default(),
+        };
+        let mut calls = Handshakes::open(options, clock)?;
+        let Verified { verifications, failure } = verify(&verify_plan, &mut calls, &clock, interrupt);
+        if let Some(failure) = failure {
+            output::complain(&failure);
+        }
+        Ok(verifications)
+    }
+
+    /// What is to be told again: the targets of these states that have finished a handshake since they were told.
+    pub fn news(
+        &self,
+        known: &Verifications,
+        opens: &[Observation],
+        states: StateSet,
+    ) -> Vec<(Observation, Confirmation)> {
+        let is_listed = |seen: &&Observation| states.has(seen.state) || seen.state == State::Conflict;
+        let told = opens.iter().filter(is_listed).map(|seen| (*seen, known.of(&seen.target)));
+        told.filter(|(_, known)| {
+            known.verification == Verification::Verified && (!self.already || known.banner.is_some())
+        })
+        .collect()
+    }
+
+    /// What is known without a second look.
+    fn untouched(&self, plan: VerifyPlan) -> Verifications {
+        let mut known = Verifications::default();
+        if self.already {
+            let verified = Confirmation { verification: Verification::Verified, ..Confirmation::default() };
+            known.targets.extend(plan.targets.into_iter().map(|target| (target, verified.clone())));
+        }
+        known
+    }
+}

@@ -1,0 +1,210 @@
+//! The receiver's side of the canaries: who answered, and what that says of the paths.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Canaries, FREE, Note, PLACES, QUEUED, Question, place_of};
+use crate::link::clock::Tick;
+use crate::sweep::report::UnknownReason;
+use crate::sweep::seeing::Testimony;
+use crate::sync::Ordering;
+
+/// Questions to one place that are remembered.
+const KEPT: usize = 32;
+
+/// Lost in a row, and lost among the last [`REMEMBERED`], that make the path suspect. Where one packet in five is lost,
+/// which is a tenth each way, the first happens by chance once in 15,000 questions, the second once in 27,000; all that
+/// a false alarm costs is some probes.
+const LOST_IN_A_ROW: u32 = 6;
+const REMEMBERED: u32 = 12;
+const LOST_AMONG: u32 = 9;
+
+/// Answered in a row that end the suspicion.
+const GOOD_IN_A_ROW: u32 = 3;
+
+/// Silent in a row, while others of its path answer, that make a canary lose its place.
+const REPLACED_AFTER: u8 = 5;
+
+/// Hears who answers, and testifies for the paths.
+#[derive(Debug)]
+pub struct Listener {
+    /// The last questions to each place, the oldest first, known fates included: an answer may come twice.
+    asked: Vec<VecDeque<Asked>>,
+    /// Questions whose fate is not closed, in the order of asking: place and serial.
+    open: VecDeque<(usize, u32)>,
+    paths: Vec<Tally>,
+    /// How often in a row each place was silent.
+    silent: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    question: Question,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Waiting,
+    Answered,
+    /// Never sent, or sent while we did not see.
+    Void,
+}
+
+/// What is known of the canaries of one path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Questions whose fate is known.
+    pub asked: u64,
+    /// Those of them that were lost.
+    pub lost: u64,
+    /// The same without those of the times when the path was suspect: what was probed then is void as well.
+    pub calm_asked: u64,
+    /// Lost of those.
+    pub calm_lost: u64,
+    /// The fates of the last ones, a bit for each, the latest lowest; 1 for lost.
+    recent: u32,
+    /// When the latest one that was answered had been asked.
+    good_until: Option<Tick>,
+    suspect: Option<UnknownReason>,
+}
+
+impl Listener {
+    /// Nobody heard yet, on as many paths.
+    pub fn new(paths: usize) -> Self {
+        Listener {
+            asked: (0..paths * PLACES).map(|_| VecDeque::with_capacity(KEPT)).collect(),
+            open: VecDeque::with_capacity(QUEUED),
+            paths: vec![Tally::default(); paths],
+            silent: vec![0; paths * PLACES],
+        }
+    }
+
+    /// What is known of each path.
+    pub fn tallies(&self) -> &[Tally] {
+        &self.paths
+    }
+
+    /// Takes note of what was asked. To be called before an answer is looked up.
+    pub fn catch_up(&mut self, canaries: &Canaries) {
+        while let Some(note) = canaries.notes.pop() {
+            match note {
+                Note::Asked(question) => {
+                    let asked = &mut self.asked[question.place];
+                    if asked.len() == KEPT {
+                        asked.pop_front();
+                    }
+                    asked.push_back(Asked { question, fate: Fate::Waiting });
+                    self.open.push_back((question.place, question.serial));
+                }
+                Note::Refused(place, serial) => {
+                    if let Some(asked) = find(&mut self.asked[place], serial) {
+                        asked.fate = Fate::Void;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an answer from this target of this path answers a question, by `is_answer`.
+    pub fn hear(&mut self, path: usize, position: u64, is_answer: impl Fn(u32) -> bool) -> bool {
+        let place = place_of(path, position);
+        let Some(asked) = self.asked.get_mut(place) else { return false };
+        let answered = asked
+            .iter_mut()
+            .rev()
+            .find(|asked| asked.question.position == position && is_answer(asked.question.serial));
+        let Some(asked) = answered else { return false };
+        if asked.fate == Fate::Waiting {
+            asked.fate = Fate::Answered;
+            let tally = &mut self.paths[path];
+            tally.good_until = tally.good_until.max(Some(asked.question.at));
+        }
+        true
+    }
+
+    /// Makes void what has been asked and not been answered yet: we did not see.
+    pub fn void_open(&mut self) {
+        for (place, serial) in &self.open {
+            if let Some(asked) = find(&mut self.asked[*place], *serial).filter(|a| a.fate == Fate::Waiting) {
+                asked.fate = Fate::Void;
+            }
+        }
+    }
+
+    /// Closes the questions whose fate is known by now, and testifies for each path. An answer takes at most
+    /// `patience`.
+    pub fn look(
+        &mut self,
+        canaries: &Canaries,
+        now: Tick,
+        patience: Duration,
+        mut testify: impl FnMut(usize, Testimony),
+    ) {
+        self.catch_up(canaries);
+        while let Some((place, serial)) = self.open.front().copied() {
+            match find(&mut self.asked[place], serial).copied() {
+                Some(asked) if asked.fate == Fate::Waiting && now.since(asked.question.at) <= patience => {
+                    break;
+                }
+                Some(asked) if asked.fate == Fate::Void => {}
+                // One that has been pushed out by later questions was not answered before them.
+                asked => self.close(canaries, place, asked.is_some_and(|asked| asked.fate == Fate::Answered)),
+            }
+            self.open.pop_front();
+        }
+        for (path, tally) in self.paths.iter_mut().enumerate() {
+            match (tally.suspect, tally.good_until) {
+                (Some(reason), _) => testify(path, Testimony::Bad(reason)),
+                (None, Some(until)) => testify(path, Testimony::Good(until)),
+                // Somebody is known to answer, and has not.
+                (None, None) if canaries.is_named(path) => testify(path, Testimony::Good(Tick::default())),
+                // Nobody has been asked yet, so nobody can have been missed.
+                (None, None) => testify(path, Testimony::Good(now)),
+            }
+        }
+    }
+
+    fn close(&mut self, canaries: &Canaries, place: usize, answered: bool) {
+        let tally = &mut self.paths[place / PLACES];
+        tally.enter(answered);
+        let silent = &mut self.silent[place];
+        *silent = if answered { 0 } else { silent.saturating_add(1) };
+        // A host may go down in the middle of a sweep. That is no trouble of the path, as long as others answer.
+        let others_answer = tally.suspect.is_none() && tally.recent.trailing_ones() < REPLACED_AFTER.into();
+        if *silent >= REPLACED_AFTER && others_answer && !canaries.named[place] {
+            *silent = 0;
+            canaries.places[place].store(FREE, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Tally {
+    /// Enters one fate, and judges the path by the latest ones.
+    fn enter(&mut self, answered: bool) {
+        self.asked += 1;
+        self.lost += u64::from(!answered);
+        self.recent = self.recent << 1 | u32::from(!answered);
+        let before = self.suspect;
+        if before.is_none() {
+            self.calm_asked += 1;
+            self.calm_lost += u64::from(!answered);
+        }
+        let among = (self.recent & ((1 << REMEMBERED) - 1)).count_ones();
+        self.suspect = match before {
+            _ if self.recent.trailing_ones() >= LOST_IN_A_ROW => Some(UnknownReason::CanariesSilent),
+            None if among >= LOST_AMONG => Some(UnknownReason::PathLossy),
+            Some(reason) if self.recent.trailing_zeros() < GOOD_IN_A_ROW => Some(reason),
+            _ => None,
+        };
+        if before.is_none() && self.suspect.is_some() {
+            // The losses that make it suspect are of the time that is void from now on.
+            self.calm_asked = self.calm_asked.saturating_sub(REMEMBERED.into());
+            self.calm_lost = self.calm_lost.saturating_sub(among.into());
+        }
+    }
+}
+
+fn find(asked: &mut VecDeque<Asked>, serial: u32) -> Option<&mut Asked> {
+    asked.iter_mut().rev().find(|asked| asked.question.serial == serial)
+}

@@ -1,0 +1,282 @@
+//! Canaries: targets that have answered once, asked again and again while the sweep runs.
+//!
+//! Nothing that this host can see tells whether the network *beyond* the next hop still carries probes: a router whose
+//! table of connections is full, a failed uplink or a firewall that has begun to block us all look like silent targets.
+//! So a few targets that have answered are asked on, from all parts of the scope. As long as they answer, the silence
+//! of others is theirs; when they fall silent together, it is the path's. How many of the questions are lost is also
+//! the one honest measure of loss while the sweep runs, and what the rate is governed by.
+//!
+//! An operator may name targets that are known to answer. They are asked from the beginning on, and keep their places
+//! even if they are silent, so that their silence accuses the path where nobody else has answered.
+//!
+//! A question is a SYN like any other probe, paced and capped like one. Its number comes from the same key by another
+//! message, so that no answer to it passes for an answer to a probe or the other way round.
+
+mod caller;
+mod listener;
+
+pub use self::caller::{Caller, MOST_AT_ONCE};
+pub use self::listener::{Listener, Tally};
+use crate::link::clock::Tick;
+use crate::sync::{AtomicU64, Ordering, Queue};
+
+/// Canaries of one path, at most.
+pub const PLACES: usize = 128;
+
+/// Questions on their way from the sender to the receiver.
+const QUEUED: usize = 1 << 12;
+
+const FREE: u64 = u64::MAX;
+
+/// The canaries of all paths. The receiver gives out the places; the sender asks.
+#[derive(Debug)]
+pub struct Canaries {
+    /// Positions, path by path.
+    places: Box<[AtomicU64]>,
+    /// Which places were given to targets that somebody has named, path by path.
+    named: Box<[bool]>,
+    notes: Queue<Note>,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Question {
+    /// Its number, which goes into its token.
+    pub serial: u32,
+    /// Whose place it was.
+    pub place: usize,
+    /// Who was asked.
+    pub position: u64,
+    /// When.
+    pub at: Tick,
+}
+
+/// What the sender tells the receiver.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    /// This is about to be asked.
+    Asked(Question),
+    /// The link refused the question to this place with this number.
+    Refused(usize, u32),
+}
+
+impl Canaries {
+    /// No canary yet, for as many paths.
+    pub fn new(paths: usize) -> Self {
+        Canaries {
+            places: (0..paths * PLACES).map(|_| AtomicU64::new(FREE)).collect(),
+            named: (0..paths * PLACES).map(|_| false).collect(),
+            notes: Queue::new(QUEUED),
+        }
+    }
+
+    /// Gives a place to a target of this path that is known to answer, whoever had it, and for good. Of two such
+    /// targets that come to the same place, one in [`PLACES`] pairs, the later has it.
+    pub fn seat(&mut self, path: usize, position: u64) {
+        let place = place_of(path, position);
+        if let (Some(seat), Some(named)) = (self.places.get(place), self.named.get_mut(place)) {
+            seat.store(position, Ordering::Relaxed);
+            *named = true;
+        }
+    }
+
+    /// Whether somebody has named a target of this path.
+    fn is_named(&self, path: usize) -> bool {
+        self.named.chunks(PLACES).nth(path).is_some_and(|places| places.contains(&true))
+    }
+
+    /// Receiver: a target of this path has answered, and may become a canary. `Relaxed`: a place is a number and
+    /// nothing else.
+    #[inline]
+    pub fn offer(&self, path: usize, position: u64) {
+        if let Some(place) = self.places.get(place_of(path, position))
+            && place.load(Ordering::Relaxed) == FREE
+        {
+            place.store(position, Ordering::Relaxed);
+        }
+    }
+
+    fn position(&self, place: usize) -> Option<u64> {
+        let position = self.places[place].load(Ordering::Relaxed);
+        (position != FREE).then_some(position)
+    }
+
+    /// Sender: this is about to be asked. Says whether the receiver will hear of it.
+    pub fn announce(&self, question: Question) -> bool {
+        self.notes.push(Note::Asked(question)).is_ok()
+    }
+
+    /// Sender: it was not asked after all.
+    pub fn take_back(&self, place: usize, serial: u32) {
+        // No room means that the receiver has 4,096 notes to read; it will take this one question for lost.
+        let _ = self.notes.push(Note::Refused(place, serial));
+    }
+}
+
+/// Spread over the places by position, so that the first hosts to answer do not take all of them.
+#[inline]
+fn place_of(path: usize, position: u64) -> usize {
+    path * PLACES + (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as usize
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sweep::seeing::Testimony;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn ms(n: u64) -> Tick {
+        Tick::from_nanos(n * 1_000_000)
+    }
+
+    /// Asks and looks every 20 ms from `from` on; `answers` says who answers when.
+    fn drive(
+        bench: &mut (Canaries, Caller, Listener),
+        span: std::ops::Range<u64>,
+        answers: impl Fn(u64, &Question) -> bool,
+    ) -> Vec<(u64, Testimony)> {
+        let (canaries, caller, listener) = bench;
+        let mut said = Vec::new();
+        for now in span.step_by(20) {
+            if caller.is_due(ms(now))
+                && let Some(question) = caller.next(canaries, ms(now), 10_000, |_| true)
+            {
+                assert!(canaries.announce(question));
+                listener.catch_up(canaries);
+                if answers(now, &question) {
+                    assert!(listener.hear(0, question.position, |serial| serial == question.serial));
+                }
+            }
+            listener.look(canaries, ms(now), PATIENCE, |path, testimony| {
+                assert_eq!(path, 0);
+                said.push((now, testimony));
+            });
+        }
+        said
+    }
+
+    fn bench(members: u64) -> (Canaries, Caller, Listener) {
+        let canaries = Canaries::new(1);
+        (0..members).for_each(|position| canaries.offer(0, position * 7));
+        (canaries, Caller::new(1), Listener::new(1))
+    }
+
+    #[test]
+    fn a_path_is_good_up_to_the_last_question_that_was_answered() {
+        let mut bench = bench(100);
+        let said = drive(&mut bench, 1000..2000, |_, _| true);
+        assert!(said.iter().all(|(now, testimony)| *testimony == Testimony::Good(ms(*now))), "{said:?}");
+        let tally = bench.2.tallies()[0];
+        assert_eq!((tally.asked, tally.lost), (50, 0));
+    }
+
+    #[test]
+    fn without_canaries_nothing_is_missed() {
+        let said = drive(&mut bench(0), 1000..2000, |_, _| false);
+        assert!(said.iter().all(|(now, testimony)| *testimony == Testimony::Good(ms(*now))), "{said:?}");
+    }
+
+    #[test]
+    fn canaries_that_fall_silent_together_accuse_the_path_and_clear_it_when_they_are_back() {
+        let mut bench = bench(100);
+        let said = drive(&mut bench, 1000..6000, |now, _| !(2000..4000).contains(&now));
+        let bad: Vec<u64> =
+            said.iter().filter(|(_, t)| matches!(t, Testimony::Bad(_))).map(|(now, _)| *now).collect();
+        assert!((2250..2500).contains(&bad[0]), "accused at {}", bad[0]);
+        assert!((4000..4500).contains(bad.last().expect("some")), "cleared at {bad:?}");
+        // Until it was accused, nothing after the last answer was vouched for.
+        let before = said.iter().rfind(|(now, _)| *now < bad[0]).expect("some");
+        assert_eq!(before.1, Testimony::Good(ms(1980)));
+        let tally = bench.2.tallies()[0];
+        assert!(tally.lost >= 90 && tally.calm_lost <= 6, "{tally:?}");
+    }
+
+    #[test]
+    fn random_loss_accuses_nobody() {
+        let mut dice = 7_u64;
+        let rolls: Vec<bool> = (0..5000)
+            .map(|_| {
+                dice ^= dice << 13;
+                dice ^= dice >> 7;
+                dice ^= dice << 17;
+                dice % 100 >= 10
+            })
+            .collect();
+        let mut bench = bench(100);
+        let said = drive(&mut bench, 1000..60_000, |now, _| rolls[now as usize / 20]);
+        assert!(said.iter().all(|(_, testimony)| matches!(testimony, Testimony::Good(_))));
+    }
+
+    #[test]
+    fn one_canary_that_dies_loses_its_place_and_accuses_nobody() {
+        let mut bench = bench(30);
+        let said = drive(&mut bench, 1000..20_000, |_, question| question.position != 14);
+        assert!(said.iter().all(|(_, testimony)| matches!(testimony, Testimony::Good(_))));
+        assert_eq!(bench.0.position(place_of(0, 14)), None);
+        assert_eq!(bench.0.position(place_of(0, 21)), Some(21));
+    }
+
+    #[test]
+    fn one_that_was_named_takes_its_place_and_keeps_it() {
+        let mut bench = bench(30);
+        bench.0.seat(0, 14);
+        let said = drive(&mut bench, 1000..20_000, |_, question| question.position != 14);
+        assert_eq!(bench.0.position(place_of(0, 14)), Some(14));
+        assert!(said.iter().all(|(_, testimony)| matches!(testimony, Testimony::Good(_))), "others answer");
+        bench.0.offer(0, 14 + (1 << 57));
+        assert_eq!(bench.0.position(place_of(0, 14)), Some(14));
+    }
+
+    #[test]
+    fn nothing_is_vouched_for_until_one_that_was_named_answers() {
+        let mut bench = bench(0);
+        bench.0.seat(0, 5);
+        let said = drive(&mut bench, 1000..3000, |now, _| now >= 2500);
+        let accused = said.iter().position(|(_, testimony)| matches!(testimony, Testimony::Bad(_)));
+        let accused = accused.expect("an accusation");
+        assert!((1700..2200).contains(&said[accused].0), "{:?}", said[accused]);
+        assert!(said[..accused].iter().all(|(_, testimony)| *testimony == Testimony::Good(Tick::default())));
+        assert!(matches!(said.last(), Some((_, Testimony::Good(until))) if *until >= ms(2500)), "{said:?}");
+    }
+
+    #[test]
+    fn a_question_that_never_left_or_came_while_we_were_blind_counts_for_nothing() {
+        let (canaries, mut caller, mut listener) = bench(100);
+        for n in 0..20 {
+            let question = caller.next(&canaries, ms(1000 + n), 10_000, |_| true).expect("somebody");
+            assert!(canaries.announce(question));
+            if n % 2 == 0 {
+                canaries.take_back(question.place, question.serial);
+            }
+        }
+        listener.catch_up(&canaries);
+        listener.void_open();
+        listener.look(&canaries, ms(5000), PATIENCE, |_, testimony| {
+            assert_eq!(testimony, Testimony::Good(ms(5000)));
+        });
+        assert_eq!(listener.tallies()[0].asked, 0);
+        // Answered late, and twice: known, but no longer news.
+        let question = caller.next(&canaries, ms(6000), 10_000, |_| true).expect("somebody");
+        canaries.announce(question);
+        listener.look(&canaries, ms(7000), PATIENCE, |_, _| ());
+        for _ in 0..2 {
+            assert!(listener.hear(0, question.position, |serial| serial == question.serial));
+        }
+        assert!(!listener.hear(0, question.position, |serial| serial == question.serial + 1));
+        assert_eq!((listener.tallies()[0].asked, listener.tallies()[0].lost), (1, 1));
+    }
+
+    #[test]
+    fn nobody_is_asked_more_often_than_ten_times_a_second_or_against_a_cap() {
+        let (canaries, mut caller, _) = bench(1);
+        assert!(caller.next(&canaries, ms(1000), 100_000, |_| false).is_none());
+        assert!(caller.is_booked_out(ms(1000)));
+        assert!(caller.next(&canaries, ms(1000), 100_000, |_| true).is_some());
+        assert!(!caller.is_booked_out(ms(1000)));
+        assert!(caller.next(&canaries, ms(1099), 100_000, |_| true).is_none());
+        assert!(caller.next(&canaries, ms(1100), 100_000, |_| true).is_some());
+    }
+}

@@ -1,0 +1,289 @@
+//! The closing of a sweep: every target gets its state, and the books are checked.
+//!
+//! Silence becomes *filtered* here, or does not: only after enough tries that count, on a path that an answer has come
+//! by, and that loses so little that these tries prove something. Whatever is not proven is *unknown*, with a reason of
+//! its own.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::board::{Answer, Board};
+use super::ledger::Ledger;
+use super::receiver::PathRecord;
+use super::report::{
+    CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Verdict,
+};
+use super::run::{Ending, Observer, Outcome, Progress, RunError};
+use super::seeing::Outage;
+use crate::link::clock::Tick;
+use crate::target::state::State;
+use crate::target::table::Cell;
+
+/// Of canaries asked so often, the share that was lost says something.
+const ENOUGH_CANARIES: u64 = 20;
+
+/// Where chance alone would make more answering targets silent than this, silence is no answer.
+const MOST_BY_CHANCE: f64 = 0.02;
+
+/// Hands on what the threads find, and closes the books.
+pub(super) struct Driver<'a> {
+    board: &'a Board<'a>,
+    observer: &'a mut dyn Observer,
+    started: Timestamp,
+    began: Tick,
+}
+
+/// What silence is worth at the end.
+struct Silence {
+    /// Why targets without enough tries are unknown, path by path.
+    too_few: Vec<UnknownReason>,
+    /// Why even enough tries prove nothing, path by path; `None` where they do.
+    unproven: Vec<Option<UnknownReason>>,
+    /// Whether the sweep came to its end.
+    finished: bool,
+}
+
+impl<'a> Driver<'a> {
+    /// A driver of a sweep that begins now.
+    pub fn new(
+        board: &'a Board<'a>,
+        observer: &'a mut dyn Observer,
+        started: Timestamp,
+        began: Tick,
+    ) -> Self {
+        Driver { board, observer, started, began }
+    }
+
+    /// Hands on the answers that came in since the last beat, and the progress.
+    pub fn hand_on(&mut self, now: Tick) -> std::io::Result<()> {
+        while let Some(answer) = self.board.answers.pop() {
+            if let Some(cell) = self.board.table.mark_reported(answer.position) {
+                self.observer.observed(&self.observation(answer, cell, cell.reason().state()))?;
+            }
+        }
+        self.observer.progressed(&Progress {
+            declared: self.board.table.len(),
+            answered: self.board.answered.get(),
+            open: self.board.open.get(),
+            sent: self.board.sent(),
+            dropped: self.board.dropped.get(),
+            elapsed: now.since(self.began),
+        })
+    }
+
+    /// Settles every target, hands on those that were not, and checks the books.
+    pub fn close(
+        mut self,
+        ending: Ending,
+        paths: &[PathRecord],
+        now: Tick,
+        completed: Timestamp,
+    ) -> Result<Outcome, RunError> {
+        self.hand_on(now)?;
+        let (cut_short, failure) = match ending {
+            Ending::Finished => (None, None),
+            Ending::Interrupted => (Some(UnknownReason::Interrupted), None),
+            Ending::Refused => (Some(UnknownReason::SendRefused), None),
+            Ending::Broken(error) => (Some(UnknownReason::LinkFailed), Some(error)),
+            Ending::Died => (Some(UnknownReason::LinkFailed), None),
+        };
+        let (ledger, unknown_reasons) = self.settle(&self.silence(cut_short, paths))?;
+        ledger.check()?;
+        let board = self.board;
+        let report = Report {
+            sweep: board.plan.sweep,
+            shard: board.plan.shard,
+            vantage: board.plan.vantage.clone(),
+            started: self.started,
+            completed,
+            duration_ms: now.since(self.began).as_millis() as u64,
+            verdict: match ledger.unknown {
+                0 => Verdict::Complete,
+                unknown if unknown == ledger.declared => Verdict::Blind,
+                _ => Verdict::Degraded,
+            },
+            unknown_reasons,
+            ledger,
+            packets: Packets {
+                sent: board.sent(),
+                canaries: board.asked(),
+                received: board.received.get(),
+                foreign: board.foreign.get(),
+                dropped: board.dropped.get(),
+                refused: board.refused(),
+            },
+            paths: self.path_reports(paths),
+        };
+        Ok(Outcome { report, failure })
+    }
+
+    fn silence(&self, cut_short: Option<UnknownReason>, paths: &[PathRecord]) -> Silence {
+        let tries = i32::from(self.board.plan.tries);
+        let record = |path: usize| paths.get(path).cloned().unwrap_or_default();
+        let too_few = |path| {
+            let blamed = record(path).outages.last().map(|outage: &Outage| outage.reason);
+            cut_short.or(blamed).unwrap_or(UnknownReason::ReceiverDropped)
+        };
+        let unproven = |path| {
+            let canaries = record(path).canaries;
+            let lost = canaries.calm_lost as f64 / canaries.calm_asked.max(1) as f64;
+            if !self.board.has_heard(path) {
+                Some(UnknownReason::NothingHeard)
+            } else if canaries.calm_asked >= ENOUGH_CANARIES && lost.powi(tries) > MOST_BY_CHANCE {
+                Some(UnknownReason::PathLossy)
+            } else {
+                None
+            }
+        };
+        let all = 0..self.board.plan.paths();
+        Silence {
+            too_few: all.clone().map(too_few).collect(),
+            unproven: all.map(unproven).collect(),
+            finished: cut_short.is_none(),
+        }
+    }
+
+    /// Enters every target into the ledger, and hands on the ones that nobody has heard of yet. In a sweep that was cut
+    /// short, silence proves nothing, however many tries it lasted: the last may still be on its way. Those targets are
+    /// counted, not listed.
+    fn settle(&mut self, silence: &Silence) -> Result<(Ledger, BTreeMap<UnknownReason, u64>), RunError> {
+        let plan = self.board.plan;
+        let mut ledger = Ledger::new(plan.scope.len());
+        let mut reasons = BTreeMap::new();
+        for position in 0..self.board.table.len() {
+            let cell = self.board.table.get(position);
+            let doubt = if cell.is_silent() { self.doubt(position, cell, silence) } else { None };
+            let state = doubt.map_or_else(|| cell.reason().state(), |_| State::Unknown);
+            ledger.enter(state);
+            if let Some(reason) = doubt {
+                *reasons.entry(reason).or_insert(0) += 1;
+            }
+            let listed = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
+            if listed && self.board.table.mark_reported(position).is_some() {
+                let answer = Answer { position, rtt_us: None, ttl: 0 };
+                let observation = Observation { unknown: doubt, ..self.observation(answer, cell, state) };
+                self.observer.observed(&observation)?;
+            }
+        }
+        Ok((ledger, reasons))
+    }
+
+    /// Why the silence of a target is no answer, if it is none.
+    fn doubt(&self, position: u64, cell: Cell, silence: &Silence) -> Option<UnknownReason> {
+        let plan = self.board.plan;
+        let path =
+            if silence.too_few.len() > 1 { plan.path_of(self.board.target_at(position).ip) } else { 0 };
+        if cell.counted() < plan.tries || !silence.finished {
+            return Some(silence.too_few[path]);
+        }
+        silence.unproven[path]
+    }
+
+    fn path_reports(&self, records: &[PathRecord]) -> Vec<PathReport> {
+        let since = |tick: Tick| tick.since(self.began).as_millis() as u64;
+        let hops = self.board.plan.routes.hops().iter().zip(records).enumerate();
+        hops.map(|(path, (hop, record))| PathReport {
+            interface: hop.interface.name.clone(),
+            source: hop.source,
+            next_hop: hop.next_hop,
+            heard: self.board.has_heard(path),
+            canaries: CanaryCount { asked: record.canaries.asked, lost: record.canaries.lost },
+            outages: record
+                .outages
+                .iter()
+                .map(|outage| OutageReport {
+                    reason: outage.reason,
+                    from_ms: since(outage.from),
+                    until_ms: outage.until.map(since),
+                })
+                .collect(),
+        })
+        .collect()
+    }
+
+    fn observation(&self, answer: Answer, cell: Cell, state: State) -> Observation {
+        Observation {
+            target: self.board.target_at(answer.position),
+            state,
+            reason: (state != State::Unknown).then(|| cell.reason()),
+            unknown: None,
+            tries: cell.sent(),
+            rtt_us: answer.rtt_us,
+            ttl: (answer.ttl > 0).then_some(answer.ttl),
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::sweep::cookie::SourcePorts;
+    use crate::sweep::plan::{Plan, StateSet};
+    use crate::sweep::report::Vantage;
+    use crate::sweep::run::Observer;
+    use crate::target::scope::Scope;
+    use crate::target::table::Table;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn observed(&mut self, _: &Observation) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn progressed(&mut self, _: &Progress) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn plan() -> Plan {
+        let network = "198.18.0.0/30".parse().expect("a network");
+        Plan {
+            sweep: Ulid::nil(),
+            scope: Scope::new(&[network], &[], "22".parse().expect("a port")).expect("a scope"),
+            shard: None,
+            seed: 1,
+            tries: 1,
+            rate: NonZeroU32::new(1000),
+            governed: false,
+            host_rate: None,
+            network_rate: None,
+            canaries: Vec::new(),
+            routes: Arc::default(),
+            source_ports: SourcePorts { first: 16_384, count: 16_384 },
+            wanted: StateSet::all(),
+            vantage: Vantage {
+                host: "test".into(),
+                engine: "sim".into(),
+                engine_reason: "a test".into(),
+                interface: None,
+                source: None,
+                next_hop: None,
+            },
+        }
+    }
+
+    /// Closes a sweep of four targets whose table has room for so many.
+    fn close(targets: u64) -> Result<Outcome, RunError> {
+        let plan = plan();
+        let mut board = Board::new(&plan, &[7; 16], 1).expect("memory");
+        board.table = Table::new(targets).expect("memory");
+        let now = Timestamp::UNIX_EPOCH;
+        let mut nobody = Nobody;
+        let driver = Driver::new(&board, &mut nobody, now, Tick::default());
+        driver.close(Ending::Finished, &[], Tick::default(), now)
+    }
+
+    #[test]
+    fn books_that_do_not_close_make_no_report() {
+        assert!(close(4).is_ok());
+        let failed = close(3).expect_err("one target is missing");
+        assert!(matches!(failed, RunError::Books(_)), "{failed}");
+    }
+}

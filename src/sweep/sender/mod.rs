@@ -1,0 +1,303 @@
+//! The sender: which probe leaves when.
+//!
+//! It walks the table front to back, lap after lap. A lap probes every target that still needs it: silent, and with too
+//! few tries that count. A target is probed again no sooner than a second after its last try, so a lap catches up with
+//! the one before it and then waits. A lap that finds nothing to do is the last, unless the receiver reports that it
+//! was blind for a while; then what was in flight is void and the laps go on.
+//!
+//! Several senders may share a sweep where one core is not enough: each has a stretch of the table to itself, and its
+//! share of the rate and of each host's cap.
+//!
+//! The sender is a state machine that is told the time: the driver's threads run it on the machine's clock, tests run
+//! it in virtual time.
+
+mod batch;
+mod canaries;
+mod voiding;
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::time::Duration;
+
+use self::batch::Addressee;
+use super::board::Board;
+use super::canary::Caller;
+use super::caps::{Caps, MOST_WAITING};
+use super::limited::SlowHosts;
+use super::pacer::Pacer;
+use super::plan::defaults;
+use super::seeing::bit;
+use crate::link::clock::Tick;
+use crate::link::{LinkError, Probe, Transmit};
+
+/// Probes handed to the link at once. Large enough that the system call's cost is spread thin, small enough that the
+/// receiver's core gets the answers while they are fresh.
+const BATCH: usize = 256;
+
+/// Positions that the walk looks ahead: enough cache misses in flight at once to hide them behind each other.
+const AHEAD: usize = 32;
+
+/// Cells looked at in one step without finding anything to send.
+const STRIDE: u64 = 1 << 16;
+
+/// How long the sender rests after the link refused a probe.
+const REFUSED_REST: Duration = Duration::from_micros(200);
+
+/// How long the link may refuse everything before the sweep is given up.
+const REFUSED_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the sender looks whether a path is whole again.
+const TROUBLE_REST: Duration = Duration::from_millis(20);
+
+/// How often the sender looks whether the last answers are in.
+const LINGER_REST: Duration = Duration::from_millis(5);
+
+/// What the driver is to do after a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Step again at once.
+    Again,
+    /// Step again at this moment, or a little later.
+    Wait(Tick),
+    /// Every target has its state.
+    Finished,
+    /// The link has taken no probe for too long.
+    Refused,
+}
+
+/// Sends the probes of one sweep.
+pub struct Sender<'a, T> {
+    board: &'a Board<'a>,
+    /// Which of the sweep's senders this is, from 0.
+    number: usize,
+    /// The positions of this sender.
+    stretch: Range<u64>,
+    link: T,
+    pacer: Pacer,
+    caps: Caps,
+    slow_hosts: SlowHosts,
+    /// Asks the canaries, if this is the first of the senders.
+    caller: Option<Caller>,
+    /// The next position of this lap.
+    cursor: u64,
+    /// Positions that are about to be probed, and their indexes.
+    ahead: Vec<(u64, u64)>,
+    /// Whether this lap has found anything to do, so that another must follow.
+    lap_worked: bool,
+    /// What is added to the space between tries in this lap. Loss comes in bursts, and bursts may come by the clock:
+    /// tries that are exactly a second apart could all fall into them.
+    lap_jitter: Duration,
+    /// Probes that are marked in the table but not yet taken by the link, and whom each is for.
+    batch: Vec<Probe>,
+    addressees: Vec<Addressee>,
+    /// The places in the batch that the link refused.
+    refused: Vec<usize>,
+    last_sent: Tick,
+    refused_since: Option<Tick>,
+}
+
+impl<'a, T: Transmit> Sender<'a, T> {
+    /// The sweep's sender with this number (from 0), at the beginning of its first lap.
+    pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
+        let senders = board.senders.len() as u64;
+        let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
+        let stretch = cut(number as u64)..cut(number as u64 + 1);
+        let share = |rate| share(rate, number, board.senders.len());
+        let host_rate = share(board.plan.host_rate);
+        Sender {
+            board,
+            number,
+            cursor: stretch.start,
+            stretch,
+            link,
+            pacer: Pacer::new(share(board.rate())),
+            caps: Caps::new(board.plan.scope.hosts(), host_rate, share(board.plan.network_rate)),
+            slow_hosts: SlowHosts::new(host_rate),
+            caller: (number == 0).then(|| Caller::new(board.plan.paths())),
+            ahead: Vec::with_capacity(AHEAD),
+            lap_worked: false,
+            lap_jitter: Duration::ZERO,
+            batch: Vec::with_capacity(BATCH),
+            addressees: Vec::with_capacity(BATCH),
+            refused: Vec::with_capacity(BATCH),
+            last_sent: Tick::default(),
+            refused_since: None,
+        }
+    }
+
+    /// Does a bounded piece of work.
+    ///
+    /// # Errors
+    /// When the link is broken.
+    pub fn step(&mut self, now: Tick) -> Result<Step, LinkError> {
+        self.void_blind_slices(now);
+        self.slow_down_limited();
+        if self.board.plan.governed {
+            self.pacer.set_rate(share(self.board.rate(), self.number, self.board.senders.len()));
+        }
+        if !self.batch.is_empty() {
+            return self.hand_over(now);
+        }
+        // Between two steps the sender owes nothing, so this is where a sweep may end.
+        if self.board.is_all_answered() {
+            return Ok(Step::Finished);
+        }
+        let room = self.pacer.allowance(now, BATCH);
+        if room == 0 {
+            return Ok(Step::Wait(self.pacer.next_departure()));
+        }
+        self.ask_canaries(now);
+        let blocked = self.gather(now, room);
+        self.spread_questions();
+        if self.batch.is_empty() { Ok(self.rest(now, blocked)) } else { self.hand_over(now) }
+    }
+
+    /// Fills the batch with at most `room` probes. Says until when the walk is blocked, if it is.
+    fn gather(&mut self, now: Tick, room: usize) -> Option<Tick> {
+        // FIRST, whoever has waited for its host's slot.
+        while self.batch.len() < room {
+            let Some(position) = self.caps.due(now) else { break };
+            if !self.board.table.get(position).needs_probe(self.board.plan.tries) {
+                continue;
+            }
+            let index = self.board.order.index_at(position);
+            let host = self.board.plan.scope.host_index(index);
+            if self.is_held_up(index) {
+                // The slot is gone. The next lap finds the target again.
+                self.lap_worked = true;
+            } else if self.ask_canary_of(host, now) {
+                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
+                if self.caps.admit(place, position, now) {
+                    self.add_probe(position, index, now);
+                }
+            } else {
+                self.add_probe(position, index, now);
+            }
+        }
+        // THEN, on with the walk, a stride at a time.
+        let end = self.stretch.end.min(self.cursor + STRIDE);
+        while self.batch.len() < room && self.cursor < end && self.caps.waiting() < MOST_WAITING {
+            let blocked = self.look_ahead(now, end, room - self.batch.len());
+            // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
+            // the misses overlap.
+            self.caps.warm(self.ahead.iter().map(|(_, index)| self.board.plan.scope.host_index(*index)));
+            for at in 0..self.ahead.len() {
+                let (position, index) = self.ahead[at];
+                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
+                if self.caps.admit(place, position, now) {
+                    self.add_probe(position, index, now);
+                }
+            }
+            if blocked.is_some() {
+                return blocked;
+            }
+        }
+        None
+    }
+
+    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
+    /// their indexes. Says until when the walk is blocked, if it is.
+    fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
+        let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES) + self.lap_jitter;
+        let seeing = &self.board.seeing;
+        let (troubled, lost) = (seeing.troubled(), seeing.lost());
+        self.ahead.clear();
+        while self.ahead.len() < most.min(AHEAD) && self.cursor < end {
+            let position = self.cursor;
+            let cell = self.board.table.get(position);
+            if cell.needs_probe(self.board.plan.tries) {
+                let index = self.board.order.index_at(position);
+                if troubled | lost != 0 {
+                    let path = self.path_bit(index);
+                    if troubled & path != 0 {
+                        return Some(now + TROUBLE_REST);
+                    }
+                    if lost & path != 0 {
+                        self.cursor += 1;
+                        continue;
+                    }
+                }
+                // A target that was probed less than a second ago holds up the walk: those behind it were probed later.
+                if cell.sent() > 0 {
+                    let elapsed = self.board.times.elapsed(position, now);
+                    if elapsed < space {
+                        return Some(now + (space - elapsed));
+                    }
+                }
+                self.lap_worked = true;
+                self.ahead.push((position, index));
+            }
+            self.cursor += 1;
+        }
+        None
+    }
+
+    fn path_bit(&self, index: u64) -> u64 {
+        bit(self.board.plan.path_of(self.board.plan.scope.target(index).ip))
+    }
+
+    /// Whether the path to a target is in trouble, or lost.
+    fn is_held_up(&self, index: u64) -> bool {
+        let seeing = &self.board.seeing;
+        let held = seeing.troubled() | seeing.lost();
+        held != 0 && held & self.path_bit(index) != 0
+    }
+
+    /// What to do when nothing can be sent now.
+    fn rest(&mut self, now: Tick, blocked: Option<Tick>) -> Step {
+        let walk_on = match blocked {
+            Some(until) => Some(until),
+            None if self.caps.waiting() >= MOST_WAITING => None,
+            None if self.cursor < self.stretch.end => return Step::Again,
+            None => None,
+        };
+        match (walk_on, self.caps.next_due()) {
+            (Some(walk), Some(due)) => return Step::Wait(walk.min(due)),
+            (Some(moment), None) | (None, Some(moment)) => return Step::Wait(moment),
+            (None, None) => {}
+        }
+        if std::mem::take(&mut self.lap_worked) {
+            self.cursor = self.stretch.start;
+            let share = self.last_sent.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+            self.lap_jitter = defaults::MOST_LAP_JITTER * share as u32 / 256;
+            return Step::Again;
+        }
+        self.linger(now)
+    }
+
+    /// Waits for the last answers, until all of the waiting has provably been seen.
+    fn linger(&mut self, now: Tick) -> Step {
+        let until = self.last_sent + self.board.patience();
+        if self.board.seeing.settled_until() < until {
+            return Step::Wait(now + LINGER_REST);
+        }
+        // The slices once more, and only now: one may have come in, together with the moment that was just read, since
+        // this step began.
+        self.void_blind_slices(now);
+        if self.lap_worked {
+            return Step::Again;
+        }
+        // Whoever asks the canaries goes on as long as anybody needs their word.
+        if self.caller.is_some() && !self.board.seeing.have_others_ended(self.number) {
+            return Step::Wait(now + LINGER_REST);
+        }
+        Step::Finished
+    }
+}
+
+/// This sender's part of a rate. The first senders take the remainder. Never nothing, which would mean no limit.
+fn share(rate: Option<NonZeroU32>, number: usize, senders: usize) -> Option<NonZeroU32> {
+    let (number, senders) = (number as u32, senders as u32);
+    let part = |pps: u32| pps / senders + u32::from(number < pps % senders);
+    rate.and_then(|pps| NonZeroU32::new(part(pps.get()).max(1)))
+}
+
+/// The rate of all senders that can come about, for what is reckoned from it: few hosts are slower than the sweep.
+fn rate_of(board: &Board<'_>) -> u32 {
+    let rate = board.rate().map_or(u32::MAX, NonZeroU32::get);
+    let hosts = board
+        .plan
+        .host_rate
+        .map_or(u64::MAX, |pps| board.plan.scope.hosts().saturating_mul(pps.get().into()));
+    u32::try_from(hosts).unwrap_or(u32::MAX).min(rate)
+}

@@ -1,0 +1,106 @@
+//! What is known of a target beyond its answer to one packet: whether it finishes a handshake, what it does then, and
+//! whether its host does the same on every port there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::banner::Banner;
+use crate::link::handshake::Reached;
+use crate::target::Target;
+
+pub use crate::link::handshake::Conduct;
+
+/// Whether a target means what it answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verification {
+    /// It finished a whole handshake.
+    Verified,
+    /// It refused the handshake, twice.
+    Refused,
+    /// It left the handshake unanswered, twice.
+    Silent,
+    /// There was no way to it any more, twice.
+    Unreachable,
+    /// Nobody tried, or could: not asked for, too many targets, no time left, no way from here.
+    #[default]
+    Skipped,
+}
+
+impl Verification {
+    /// The word for it, as in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verification::Verified => "verified",
+            Verification::Refused => "refused",
+            Verification::Silent => "silent",
+            Verification::Unreachable => "unreachable",
+            Verification::Skipped => "skipped",
+        }
+    }
+
+    /// Whether the handshake was tried, and failed.
+    pub fn has_failed(self) -> bool {
+        matches!(self, Verification::Refused | Verification::Silent | Verification::Unreachable)
+    }
+}
+
+impl From<Reached> for Verification {
+    fn from(reached: Reached) -> Self {
+        match reached {
+            Reached::Completed => Verification::Verified,
+            Reached::Refused => Verification::Refused,
+            Reached::Silent => Verification::Silent,
+            Reached::Unreachable => Verification::Unreachable,
+            // Our own failing says nothing of the target.
+            Reached::Prevented => Verification::Skipped,
+        }
+    }
+}
+
+/// What is known of one target.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Confirmation {
+    /// Whether it finishes a handshake.
+    pub verification: Verification,
+    /// What it did then, where somebody waited for it.
+    pub conduct: Option<Conduct>,
+    /// What it said, where that was asked for.
+    pub banner: Option<Banner>,
+}
+
+/// A host that accepts every port, those too on which nobody can be expected.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AnswersAll {
+    /// The canary ports, all of which it accepts.
+    pub canary_ports: Vec<u16>,
+    /// What it did on them.
+    pub conduct: BTreeSet<Conduct>,
+    /// Open ports whose conduct tells them from the canaries: somebody really listens there.
+    pub real: BTreeSet<u16>,
+    /// How many open ports were waited for.
+    pub judged: usize,
+}
+
+/// What is known of all targets that were asked, and of their hosts.
+#[derive(Clone, Debug, Default)]
+pub struct Verifications {
+    /// The targets.
+    pub targets: BTreeMap<Target, Confirmation>,
+    /// The hosts that accept everything.
+    pub answers_all: BTreeMap<IpAddr, AnswersAll>,
+}
+
+impl Verifications {
+    /// What is known of a target.
+    pub fn of(&self, target: &Target) -> Confirmation {
+        self.targets.get(target).cloned().unwrap_or_default()
+    }
+
+    /// The host of this target, if it accepts everything and nothing tells this target from the rest.
+    pub fn folds(&self, target: &Target) -> Option<&AnswersAll> {
+        self.answers_all.get(&target.ip).filter(|host| !host.real.contains(&target.port))
+    }
+}

@@ -1,0 +1,85 @@
+//! Can the verdicts be trusted? The real program on every kind of network, held against nmap, and on ways that break in
+//! the middle of a sweep.
+
+#[path = "../sweep_lab/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod forged;
+mod kinds;
+mod long;
+mod pace;
+mod weather;
+
+use std::process::ExitCode;
+
+use lab::missing_for_lab;
+use libtest_mimic::Arguments;
+
+type Case = (&'static str, fn());
+
+/// Set, it runs the cases as well that take minutes, and those that need a kind of device which few kernels have.
+const LONG: &str = "PORTREEVE_TRUST_LONG";
+
+const CASES: &[Case] = &[
+    ("starved_receiver", weather::starved_receiver),
+    ("link_down_here", weather::link_down_here),
+    ("link_down_there", weather::link_down_there),
+    ("two_answers", weather::two_answers),
+    ("policy_route", weather::policy_route),
+    ("random_loss_of_1_percent", weather::random_loss_of_1_percent),
+    ("random_loss_of_2_percent", weather::random_loss_of_2_percent),
+    ("random_loss_of_5_percent", weather::random_loss_of_5_percent),
+    ("random_loss_of_10_percent", weather::random_loss_of_10_percent),
+    ("forged_answers_change_nothing", forged::forged_answers_change_nothing),
+    ("replayed_answers_change_nothing", forged::replayed_answers_change_nothing),
+    ("the_policer_carries_what_it_should", pace::the_policer_carries_what_it_should),
+    // Next hop and addresses are watched, what was in flight is probed again.
+    ("gateway_address_changes", weather::gateway_address_changes),
+    ("gateway_address_changes_and_is_announced", weather::gateway_address_changes_and_is_announced),
+    ("address_goes", weather::address_goes),
+    ("address_goes_and_comes_back", weather::address_goes_and_comes_back),
+    // Canaries tell a way that carries nothing from a network that is silent.
+    ("gateway_forwards_nothing", weather::gateway_forwards_nothing),
+    ("gateway_stops_forwarding", weather::gateway_stops_forwarding),
+    ("gateway_stops_for_a_while", weather::gateway_stops_for_a_while),
+    ("connection_table_is_full", weather::connection_table_is_full),
+    ("answers_by_another_interface", weather::answers_by_another_interface),
+    // Tries that are a second apart to the millisecond keep step with what happens once a second.
+    ("bursts_of_loss", weather::bursts_of_loss),
+    // Hosts that limit their resets are probed slowly.
+    ("resets_are_limited", weather::resets_are_limited),
+    // The rate finds itself.
+    ("auto_rate_finds_what_the_way_carries", pace::auto_rate_finds_what_the_way_carries),
+];
+
+/// These need the judge as well: nmap.
+const JUDGED: &[Case] = &[
+    ("nmap_agrees_with_the_truth", kinds::nmap_agrees_with_the_truth),
+    ("nmap_and_portreeve_agree", kinds::nmap_and_portreeve_agree),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Moments and rates are measured, which two cases at a time would spoil for each other.
+    arguments.test_threads = Some(1);
+    let missing = missing_for_lab();
+    let missing_judge = missing.clone().or_else(kinds::missing_for_judge);
+    let wants_long = std::env::var_os(LONG).is_some();
+    let mut trials: Vec<_> =
+        CASES.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())).collect();
+    trials.extend(JUDGED.iter().map(|&(name, test)| lab::trial(name, test, missing_judge.as_deref())));
+    if wants_long {
+        trials.extend(long::CASES.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())));
+        trials.extend(
+            long::JUDGED.iter().map(|&(name, test)| lab::trial(name, test, missing_judge.as_deref())),
+        );
+        for &(name, device, test) in long::DEVICES {
+            let missing = missing.clone().or_else(|| kinds::missing_device(device));
+            trials.push(lab::trial(name, test, missing.as_deref()));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
