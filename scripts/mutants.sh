@@ -95,7 +95,7 @@ switches() {
                 if OUT(path-lost) { continue; }'
     put src/sweep/sender/voiding.rs 'self.void(&slice, now);' 'if !OUT(drops-void) { self.void(&slice, now); }'
     put src/sweep/sender/mod.rs 'if elapsed < space {' 'if elapsed < space && !OUT(tries-apart) {'
-    put src/sweep/canary.rs 'if before.is_none() && self.suspect.is_some() {' \
+    put src/sweep/canary/listener.rs 'if before.is_none() && self.suspect.is_some() {' \
         'if OUT(canaries-judge) { self.suspect = None; }
         if before.is_none() && self.suspect.is_some() {'
     put src/sweep/closing.rs 'if cell.counted() < plan.tries ||' \

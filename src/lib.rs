@@ -19,7 +19,7 @@
 //!
 //! # The path of a probe
 //! ```text
-//! Scope --index--> Order --position--> Sender: pacer, host cap, cookie --> Transmit --> network
+//! Scope --index--> Order --position--> Sender: pacer, caps, cookie --> Transmit --> network
 //!   |                                    |                                                |
 //!   |                                    v mark                                           |
 //!   |                                  Table                                              |
@@ -40,7 +40,7 @@
 //!   ([`sweep::cookie`]); an ICMP error, if it quotes it.
 //! - **Nothing leaves the scope.** Each link asks the [`link::fence`] about each probe, beside the system call.
 //! - **Never faster than asked.** Neither over all nor at one host, in any second ([`sweep::pacer`],
-//!   [`sweep::host_cap`]).
+//!   [`sweep::caps`]).
 //!
 //! # What is absent
 //! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is

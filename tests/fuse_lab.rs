@@ -241,16 +241,29 @@ fn probes_are_told_from_other_frames() {
     assert_eq!(counts, [0, 1, 1, 0, 0, 0, 1, 0], "{}", ran.told());
 }
 
+/// Ranges of a wide fuse. It goes to the kernel in one message, and only the administrator of the whole machine may make
+/// room for any length of it: in a user namespace some five thousand ranges fit.
+fn widest() -> usize {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let capabilities = read("/proc/self/status")
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let is_administrator = capabilities.is_some_and(|bits| bits >> 12 & 1 == 1);
+    let is_whole_machine = read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
+    if is_administrator && is_whole_machine { 10_000 } else { 4000 }
+}
+
 fn a_wide_fuse_loads_in_two_seconds() {
-    let script = "for ((n = 0; n < 10000; n++)); do \
+    let widest = widest();
+    let script = "for ((n = 0; n < WIDEST; n++)); do \
                       echo 198.18.$((n / 100)).$((n % 100 * 2)); \
                   done >$LAB_DIR/wide; \
                   \"$PORTREEVE\" fuse @$LAB_DIR/wide --authorization lab >$LAB_DIR/script || exit 8; \
                   begin=$(date +%s%N); nft -f $LAB_DIR/script || exit 9; \
                   echo \"0 $((($(date +%s%N) - begin) / 1000000))\" >$LAB_DIR/judged; \
                   \"$PORTREEVE\" sweep @$LAB_DIR/wide --ports 22 --authorization lab --fuse 2>$LAB_DIR/said; true";
-    let ran = Ran::new(script);
-    assert!(ran.file("script").matches(", ").count() > 9999, "{}", ran.told());
+    let ran = Ran::new(&script.replace("WIDEST", &widest.to_string()));
+    assert!(ran.file("script").matches(", ").count() >= widest - 1, "{}", ran.told());
     assert!(ran.judged().1 < 2000, "{} ms", ran.judged().1);
     assert!(ran.file("said").contains("not of this scope, these ports"), "{}", ran.told());
 }
