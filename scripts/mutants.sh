@@ -44,6 +44,7 @@ never-probed       lib     target::table::tests::records_the_first_answer_and_th
 drops-noticed      sim     what_was_in_flight_while_frames_were_dropped_is_probed_again
 drops-void         sim     what_was_in_flight_while_frames_were_dropped_is_probed_again
 path-void          sim     an_outage_makes_nothing_filtered_that_is_not
+path-first         sim     an_outage_from_the_beginning_makes_nothing_filtered_that_is_not
 path-lost          lib     sweep::seeing::tests::a_path_that_does_not_come_back_is_lost_and_holds_up_nobody
 guard-heard        sim     an_outage_without_end_leaves_the_rest_unknown
 canaries-judge     sim     an_outage_makes_nothing_filtered_that_is_not
@@ -90,6 +91,8 @@ switches() {
     put src/sweep/seeing.rs 'if drops != self.drops {' 'if drops != self.drops && !OUT(drops-noticed) {'
     put src/sweep/seeing.rs 'if let Some(reason) = trouble {' \
         'if let Some(reason) = trouble.filter(|_| !OUT(path-void)) {'
+    put src/sweep/seeing.rs 'if sent.since(self.began) > patience {' \
+        'if sent.since(self.began) > patience && !OUT(path-first) {'
     put src/sweep/seeing.rs 'let reason = reason.unwrap_or(UnknownReason::CanariesSilent);' \
         'let reason = reason.unwrap_or(UnknownReason::CanariesSilent);
                 if OUT(path-lost) { continue; }'

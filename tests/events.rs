@@ -267,12 +267,13 @@ fn reports() -> [Report; 3] {
         (UnknownReason::CanariesSilent, 1),
         (UnknownReason::PathLossy, 1),
         (UnknownReason::NothingHeard, 1),
+        (UnknownReason::TriesSpent, 1),
     ]);
     let complete = report(Verdict::Complete, books(&known.map(|state| (state, 2))), BTreeMap::new());
     let degraded = Report {
         shard: Some(Shard { number: 2, of: 3 }),
         vantage: packet(),
-        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 17)]), every_reason)
+        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 18)]), every_reason)
     };
     let interrupted = BTreeMap::from([(UnknownReason::Interrupted, 2)]);
     let blind = report(Verdict::Blind, books(&[(State::Unknown, 2)]), interrupted);

@@ -427,6 +427,29 @@ fn an_outage_makes_nothing_filtered_that_is_not() {
     }
 }
 
+/// The network carries nothing at first, and nobody has answered yet whose silence could tell: the first answer of all
+/// says what the silence before it was worth.
+#[test]
+fn an_outage_from_the_beginning_makes_nothing_filtered_that_is_not() {
+    // In the first pass; in the second; in the last.
+    for (tries, until) in [(1, 600), (3, 600), (3, 1800), (3, 3000)] {
+        for seed in seeds() {
+            let outages = vec![(ms(0), ms(until), None)];
+            let scope = scope("198.18.0.0/20", "risky");
+            let (network, truth) = mixed(&scope, SimRules { seed, outages, ..SimRules::default() });
+            let plan = Plan { rate: NonZeroU32::new(20_000), tries, ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            let report = &outcome.report;
+            assert_eq!(
+                report.verdict,
+                Verdict::Complete,
+                "seed {seed}, {tries} tries, {until} ms: {report:?}"
+            );
+            check_exact(seed, &notebook, &truth, false);
+        }
+    }
+}
+
 /// It goes down and does not come back: what was answered stands, everything else is unknown, and says why.
 #[test]
 fn an_outage_without_end_leaves_the_rest_unknown() {
@@ -530,6 +553,48 @@ fn a_host_that_limits_its_resets_is_asked_again_slowly() {
         assert_eq!(report.ledger.filtered, 0, "seed {seed}: {report:?}");
         assert_eq!(report.verdict, Verdict::Complete, "seed {seed}: {report:?}");
         check_exact(seed, &notebook, &truth, false);
+    }
+}
+
+/// A host that hardly answers at all has used up what it may be asked before its silence is worth anything: that is
+/// unknown, for a reason of its own, and not filtered.
+#[test]
+fn a_host_that_hardly_answers_is_unknown_and_not_filtered() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/28", "1-1000");
+        let hardly: IpAddr = "198.18.0.2".parse().expect("an address");
+        let behaviour = |ip| if ip == hardly { Behaviour::Closed } else { Behaviour::Open };
+        let targets = (0..scope.len()).map(|index| scope.target(index));
+        let truth: HashMap<Target, Behaviour> =
+            targets.map(|target| (target, behaviour(target.ip))).collect();
+        let ports = truth.iter().map(|(target, behaviour)| ((target.ip, target.port), *behaviour));
+        let rules = SimRules { seed, resets_pps: Some(4), ..SimRules::default() };
+        let network = SimNetwork::new(rules, ports);
+        let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+        let report = &outcome.report;
+        assert_eq!(
+            (report.verdict, report.ledger.filtered),
+            (Verdict::Degraded, 0),
+            "seed {seed}: {report:?}"
+        );
+        assert!(report.unknown_reasons.contains_key(&UnknownReason::TriesSpent), "seed {seed}: {report:?}");
+        check_exact(seed, &notebook, &truth, true);
+    }
+}
+
+/// Loss on the way makes ports answer late as well, at any rate: that is no reason to go slowly for good.
+#[test]
+fn loss_on_the_way_does_not_pass_for_a_limit_of_resets() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/30", "1-8000");
+        let silent = (0..scope.len()).map(|index| scope.target(index)).filter(|target| target.port % 2 == 0);
+        let silent: Vec<_> = silent.map(|target| ((target.ip, target.port), Behaviour::Silent)).collect();
+        let rules = SimRules { seed, loss_out: 0.03, loss_back: 0.03, ..SimRules::default() };
+        let (outcome, _) = sweep(&plan(scope, seed), &SimNetwork::new(rules, silent));
+        let report = &outcome.report;
+        assert_eq!(report.verdict, Verdict::Complete, "seed {seed}: {report:?}");
+        // 8,000 ports and twice those that are silent, 200 a second.
+        assert!(report.duration_ms < 3 * 80_000, "seed {seed}: {} ms", report.duration_ms);
     }
 }
 

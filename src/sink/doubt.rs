@@ -38,6 +38,9 @@ pub fn why_unknown(reason: UnknownReason) -> &'static str {
         UnknownReason::NothingHeard => {
             "not one answer came back, so that silence proves nothing; name an endpoint that is known to answer (--canary IP:PORT), or look at the way there (portreeve doctor TARGET)"
         }
+        UnknownReason::TriesSpent => {
+            "too few of the most probes that a target may get were worth anything, as where a host answers only some of them; sweep it slower (--host-rate)"
+        }
     }
 }
 
@@ -76,7 +79,8 @@ fn what_happened(path: &PathReport, outage: &OutageReport) -> String {
         | UnknownReason::ReceiverDropped
         | UnknownReason::SendRefused
         | UnknownReason::LinkFailed
-        | UnknownReason::NothingHeard => format!("{way} was in trouble ({})", outage.reason),
+        | UnknownReason::NothingHeard
+        | UnknownReason::TriesSpent => format!("{way} was in trouble ({})", outage.reason),
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) fn reason_of(observation: &Observation) -> &'static str {
     match (observation.reason, observation.unknown) {
         (Some(reason), _) => reason.as_str(),
         (None, Some(unknown)) => unknown.as_str(),
-        (None, None) => UnknownReason::ReceiverDropped.as_str(),
+        (None, None) => UnknownReason::TriesSpent.as_str(),
     }
 }
 

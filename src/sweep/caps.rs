@@ -115,6 +115,11 @@ impl Caps {
         self.hosts.slow_down(host, pps);
     }
 
+    /// Probes this host as fast as all others again.
+    pub fn restore(&mut self, host: u64) {
+        self.hosts.restore(host);
+    }
+
     /// Probes every host half as fast from now on, but no slower than `floor_pps`.
     pub fn halve_hosts(&mut self, floor_pps: NonZeroU32) {
         self.hosts.halve(floor_pps);
@@ -244,9 +249,13 @@ impl Books {
         self.open();
         self.slower.insert(self.book_of(member), gap_of(cap, self.late));
     }
-}
 
-impl Books {
+    fn restore(&mut self, member: u64) {
+        if !self.next_free.is_empty() {
+            self.slower.remove(&self.book_of(member));
+        }
+    }
+
     /// Where there was no cap, there is one now.
     fn halve(&mut self, floor: NonZeroU32) {
         self.open();

@@ -24,7 +24,7 @@ use crate::target::table::Cell;
 const ENOUGH_CANARIES: u64 = 20;
 
 /// Where chance alone would make more answering targets silent than this, silence is no answer.
-const MOST_BY_CHANCE: f64 = 0.02;
+pub(super) const MOST_BY_CHANCE: f64 = 0.02;
 
 /// Hands on what the threads find, and closes the books.
 pub(super) struct Driver<'a> {
@@ -121,9 +121,13 @@ impl<'a> Driver<'a> {
     fn silence(&self, cut_short: Option<UnknownReason>, paths: &[PathRecord]) -> Silence {
         let tries = i32::from(self.board.plan.tries);
         let record = |path: usize| paths.get(path).cloned().unwrap_or_default();
+        let by_ourselves = match self.board.dropped.get() {
+            0 => UnknownReason::TriesSpent,
+            _ => UnknownReason::ReceiverDropped,
+        };
         let too_few = |path| {
             let blamed = record(path).outages.last().map(|outage: &Outage| outage.reason);
-            cut_short.or(blamed).unwrap_or(UnknownReason::ReceiverDropped)
+            cut_short.or(blamed).unwrap_or(by_ourselves)
         };
         let unproven = |path| {
             let canaries = record(path).canaries;

@@ -4,6 +4,9 @@
 //! is that ports which were silent at one try that counts answer at the next. So the receiver counts such answers for
 //! each host, and the sender, once there are some, probes that host more slowly and takes back what its silence was
 //! worth so far.
+//!
+//! A network that loses packets makes ports answer late, too. What tells the two apart is whether a lower rate helps: if
+//! as much is lost as before, the host has its rate back, and the tries make good what is lost.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -11,6 +14,8 @@ use std::ops::Range;
 
 use super::board::Board;
 use super::caps::Caps;
+use super::closing::MOST_BY_CHANCE;
+use crate::link::clock::Tick;
 use crate::target::table::Void;
 
 /// Late answers from one host that make it suspect.
@@ -24,6 +29,9 @@ const FIRST_PPS: u32 = 400;
 
 /// A host is not probed more slowly than this.
 const FLOOR_PPS: u32 = 20;
+
+/// So few ports that tries would miss by chance that a host is left alone.
+const HARDLY_ONE: f64 = 0.05;
 
 /// The receiver's side.
 #[derive(Debug)]
@@ -56,32 +64,102 @@ impl LateAnswers {
 /// A sender's side: how slowly it probes whom.
 #[derive(Debug)]
 pub struct SlowHosts {
-    pps: HashMap<u64, u32>,
+    trials: HashMap<u64, Trial>,
     first_pps: u32,
+}
+
+/// One host that was slowed down.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    pps: u32,
+    /// When it was slowed down last.
+    since: Tick,
+    /// The share of its answers that was lost before that.
+    lost: f64,
+    /// Whether it turned out that to be slower does not help.
+    is_over: bool,
 }
 
 impl SlowHosts {
     /// None yet, under this cap for each host.
     pub fn new(host_pps: Option<NonZeroU32>) -> Self {
-        SlowHosts { pps: HashMap::new(), first_pps: host_pps.map_or(FIRST_PPS, NonZeroU32::get) }
+        SlowHosts { trials: HashMap::new(), first_pps: host_pps.map_or(FIRST_PPS, NonZeroU32::get) }
     }
 
-    /// Slows down a host, and makes void what the silence of its ports in this stretch of positions was worth. Says
-    /// whether any became unknown again by that.
-    pub fn slow_down(&mut self, board: &Board<'_>, caps: &mut Caps, host: u64, stretch: &Range<u64>) -> bool {
-        let pps = self.pps.entry(host).or_insert(self.first_pps);
-        *pps = (*pps / 2).max(FLOOR_PPS.min(*pps)).max(1);
-        if let Some(pps) = NonZeroU32::new(*pps) {
+    /// Slows down a host, and makes void what the silence of its ports in this stretch of positions was worth; or lets
+    /// it have its old rate back, if that made no difference. Says whether any port became unknown again.
+    pub fn slow_down(
+        &mut self,
+        board: &Board<'_>,
+        caps: &mut Caps,
+        host: u64,
+        stretch: &Range<u64>,
+        now: Tick,
+    ) -> bool {
+        let before = self.trials.get(&host).copied();
+        if before.is_some_and(|trial| trial.is_over) {
+            return false;
+        }
+        let (lost, answering) = lost_since(board, host, before.map(|trial| trial.since), now);
+        let by_chance = lost.powi(i32::from(board.plan.tries));
+        if before.is_none() && by_chance * answering < HARDLY_ONE {
+            return false;
+        }
+        if let Some(trial) = before.filter(|trial| !is_helped(trial.lost, lost))
+            && by_chance <= MOST_BY_CHANCE
+        {
+            // What is lost is lost on the way, at any rate, and no more of it than tries make good.
+            self.trials.insert(host, Trial { is_over: true, ..trial });
+            caps.restore(host);
+            return false;
+        }
+        let pps = before.map_or(self.first_pps, |trial| trial.pps);
+        let pps = (pps / 2).max(FLOOR_PPS.min(pps)).max(1);
+        self.trials.insert(host, Trial { pps, since: now, lost, is_over: false });
+        if let Some(pps) = NonZeroU32::new(pps) {
             caps.slow_down(host, pps);
         }
-        let ports = board.plan.scope.ports().len() as u64;
         let mut voided = false;
-        for index in host * ports..(host + 1) * ports {
-            let position = board.order.position_of(index);
+        for position in positions_of(board, host) {
             voided |= stretch.contains(&position) && board.table.void(position, Void::All);
         }
         voided
     }
+}
+
+/// Whether so much less is lost than before that it was a matter of speed: half as much, or so much less that a third
+/// more is answered.
+fn is_helped(before: f64, lost: f64) -> bool {
+    lost < before * 0.5 || (1.0 - lost) > (1.0 - before) * 1.33
+}
+
+/// The share of the first tries that were lost among those of a host's ports that answer, and how many these are, as far
+/// as the tries reach that were made since this moment, if any.
+fn lost_since(board: &Board<'_>, host: u64, since: Option<Tick>, now: Tick) -> (f64, f64) {
+    let (mut first, mut later, mut waiting, mut tried_again) = (0_u32, 0_u32, 0_u32, 0_u32);
+    for position in positions_of(board, host) {
+        let cell = board.table.get(position);
+        let is_recent = since.is_none_or(|since| board.times.elapsed(position, now) < now.since(since));
+        match cell.counted() {
+            _ if !is_recent => {}
+            0 => {}
+            1 if cell.is_silent() => waiting += 1,
+            1 => first += 1,
+            _ if cell.is_silent() => tried_again += 1,
+            _ => later += 1,
+        }
+    }
+    // A lap that is not over has found only some of those that were lost in the one before.
+    let over = f64::from(later + tried_again) / f64::from(later + tried_again + waiting).max(1.0);
+    let later = f64::from(later) / over.max(f64::EPSILON);
+    let answering = (f64::from(first) + later).max(1.0);
+    (later / answering, answering)
+}
+
+/// The positions of a host's ports.
+fn positions_of<'a>(board: &'a Board<'_>, host: u64) -> impl Iterator<Item = u64> + 'a {
+    let ports = board.plan.scope.ports().len() as u64;
+    (host * ports..(host + 1) * ports).map(|index| board.order.position_of(index))
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ struct Ear {
     trips: Trips,
     canaries: Listener,
     late: LateAnswers,
+    /// Paths by which an answer has come for the first time since the last look, and when its probe was sent.
+    first_words: Vec<(usize, Tick)>,
 }
 
 /// What is known of one path at the end.
@@ -59,7 +61,12 @@ impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
         if let Some(governor) = &governor {
             board.set_rate(governor.rate_pps());
         }
-        let ear = Ear { trips: Trips::new(), canaries: Listener::new(paths), late: LateAnswers::new() };
+        let ear = Ear {
+            trips: Trips::new(),
+            canaries: Listener::new(paths),
+            late: LateAnswers::new(),
+            first_words: Vec::with_capacity(paths),
+        };
         let watch = Watch::new(now, first_drops, paths);
         Ok(Receiver { board, link, guard, watch, ear, governor, first_drops })
     }
@@ -106,6 +113,9 @@ impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
         self.ear.canaries.look(&board.canaries, now, patience, |path, testimony| {
             watch.hear(path, Witness::Canaries, testimony, now);
         });
+        for (path, sent) in self.ear.first_words.drain(..) {
+            watch.hear_first(path, sent, patience);
+        }
         watch.look(&board.seeing, emptied, now, drops, patience);
         if let Some(governor) = &mut self.governor {
             governor.step(now, counts(board, self.ear.canaries.tallies()), watch.is_troubled(), patience);
@@ -141,6 +151,9 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     let path = board.plan.path_of(reply.ip);
     if !board.has_heard(path) && !matches!(reply.answer, Said::NoNeighbour { .. } | Said::NoRoute { .. }) {
         board.note_heard(path);
+        let is_last_try = try_number == Some(cell.sent());
+        let ago = if is_last_try { board.times.elapsed(position, arrival.at) } else { Duration::ZERO };
+        ear.first_words.push((path, arrival.at - ago));
     }
     let Some(try_number) = try_number else { return };
     let Some(reason) = reason_of(reply) else { return };

@@ -168,6 +168,8 @@ pub enum UnknownReason {
     PathLossy,
     /// Not one answer came by this path in the whole sweep, so that nothing shows that it carries any.
     NothingHeard,
+    /// The most probes that one target may get were sent, and for too few of them an answer would have been heard.
+    TriesSpent,
 }
 
 impl UnknownReason {
@@ -185,6 +187,7 @@ impl UnknownReason {
             UnknownReason::CanariesSilent => "canaries-silent",
             UnknownReason::PathLossy => "path-lossy",
             UnknownReason::NothingHeard => "nothing-heard",
+            UnknownReason::TriesSpent => "tries-spent",
         }
     }
 }

@@ -159,6 +159,7 @@ pub struct Outage {
 /// The receiver's side: turns readings of the drop counter and testimonies into seen and blind spans.
 #[derive(Debug)]
 pub struct Watch {
+    began: Tick,
     drops: u64,
     looked: Tick,
     /// Everything before this was seen, or has been called blind.
@@ -200,6 +201,7 @@ impl Watch {
             outages: Vec::new(),
         };
         Watch {
+            began: now,
             drops,
             looked: now,
             seen_to: now - RING_DELAY,
@@ -250,6 +252,15 @@ impl Watch {
                     watched.outages.push(Outage { reason, from, until: None });
                 }
             }
+        }
+    }
+
+    /// Enters that the first answer of all by a path was to a probe sent at `sent`. Nothing vouches for what was sent
+    /// there before, unless it is no longer ago than answers take.
+    pub fn hear_first(&mut self, path: usize, sent: Tick, patience: Duration) {
+        if sent.since(self.began) > patience {
+            let reason = UnknownReason::NothingHeard;
+            self.add_pending(BlindSlice { from: self.began, to: sent, path: Some(path), reason });
         }
     }
 

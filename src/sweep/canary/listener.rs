@@ -96,6 +96,12 @@ impl Listener {
                     }
                     asked.push_back(Asked { question, fate: Fate::Waiting });
                     self.open.push_back((question.place, question.serial));
+                    let path = question.place / PLACES;
+                    if !canaries.is_named(path) {
+                        // Canaries that answered a moment ago vouch for that moment, and for nothing after it until one
+                        // of them answers again.
+                        self.paths[path].good_until.get_or_insert(question.at);
+                    }
                 }
                 Note::Refused(place, serial) => {
                     if let Some(asked) = find(&mut self.asked[place], serial) {
@@ -197,6 +203,10 @@ impl Tally {
             Some(reason) if self.recent.trailing_zeros() < GOOD_IN_A_ROW => Some(reason),
             _ => None,
         };
+        if before.is_some() && self.suspect.is_none() {
+            // What accused the path before has had its effect; it is not to count a second time.
+            self.recent = 0;
+        }
         if before.is_none() && self.suspect.is_some() {
             // The losses that make it suspect are of the time that is void from now on.
             self.calm_asked = self.calm_asked.saturating_sub(REMEMBERED.into());
@@ -207,4 +217,23 @@ impl Tally {
 
 fn find(asked: &mut VecDeque<Asked>, serial: u32) -> Option<&mut Asked> {
     asked.iter_mut().rev().find(|asked| asked.question.serial == serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_lost_after_the_trouble_is_over_accuses_nobody() {
+        let mut tally = Tally::default();
+        let mut enter = |answered: bool, times: u32| {
+            (0..times).for_each(|_| tally.enter(answered));
+            tally.suspect
+        };
+        assert_eq!(enter(true, 100), None);
+        assert_eq!(enter(false, 150), Some(UnknownReason::CanariesSilent));
+        assert_eq!(enter(true, GOOD_IN_A_ROW), None);
+        assert_eq!(enter(false, LOST_IN_A_ROW - 1), None, "the losses of before count no second time");
+        assert_eq!(enter(false, 1), Some(UnknownReason::CanariesSilent));
+    }
 }

@@ -195,6 +195,13 @@ mod tests {
     }
 
     #[test]
+    fn canaries_of_whom_none_has_answered_yet_vouch_for_nothing() {
+        let said = drive(&mut bench(100), 1000..2000, |_, _| false);
+        let (now, testimony) = said.iter().rfind(|(_, t)| matches!(t, Testimony::Good(_))).expect("some");
+        assert!(*now > 1200 && *testimony == Testimony::Good(ms(1000)), "{testimony:?} at {now}");
+    }
+
+    #[test]
     fn random_loss_accuses_nobody() {
         let mut dice = 7_u64;
         let rolls: Vec<bool> = (0..5000)
@@ -255,7 +262,7 @@ mod tests {
         listener.catch_up(&canaries);
         listener.void_open();
         listener.look(&canaries, ms(5000), PATIENCE, |_, testimony| {
-            assert_eq!(testimony, Testimony::Good(ms(5000)));
+            assert_eq!(testimony, Testimony::Good(ms(1000)), "since the first question nobody has answered");
         });
         assert_eq!(listener.tallies()[0].asked, 0);
         // Answered late, and twice: known, but no longer news.

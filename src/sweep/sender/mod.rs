@@ -131,7 +131,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
     /// When the link is broken.
     pub fn step(&mut self, now: Tick) -> Result<Step, LinkError> {
         self.void_blind_slices(now);
-        self.slow_down_limited();
+        self.slow_down_limited(now);
         if self.board.plan.governed {
             self.pacer.set_rate(share(self.board.rate(), self.number, self.board.senders.len()));
         }

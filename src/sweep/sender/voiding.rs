@@ -44,10 +44,10 @@ impl<T: Transmit> Sender<'_, T> {
     }
 
     /// Slows down hosts that answer only when they are asked again.
-    pub(super) fn slow_down_limited(&mut self) {
+    pub(super) fn slow_down_limited(&mut self, now: Tick) {
         while let Some(host) = self.board.limited[self.number].pop() {
             let (board, stretch) = (self.board, &self.stretch);
-            self.lap_worked |= self.slow_hosts.slow_down(board, &mut self.caps, host, stretch);
+            self.lap_worked |= self.slow_hosts.slow_down(board, &mut self.caps, host, stretch, now);
         }
     }
 }
