@@ -13,7 +13,7 @@ usage: "$LAB_WEATHER" WORD [ARGUMENTS], inside a lab
   link-down scan|router SECONDS    the link goes down on that side, and comes back with its routes
   gateway-address MAC [announced]  the router gets another Ethernet address, and tells so or not
   gateway-deaf | gateway-hears     the router answers ARP and forwards nothing; and again does
-  gateway-silent                   the router answers no ARP, and nobody remembers it
+  gateway-silent | gateway-speaks  the router answers no ARP, and nobody remembers it; and again does
   address-gone | address-back      the scanner loses its address, and gets it back with its routes
   hog                              two busy loops for each core, until killed
   bursts MILLISECONDS              total loss for so long in every second, both ways, until killed
@@ -53,7 +53,8 @@ gateway_address() {
 }
 
 forwarding() {
-    ip netns exec router "$BASH" -c "echo $1 >/proc/sys/net/ipv4/ip_forward"
+    ip netns exec router "$BASH" -c "echo $1 >/proc/sys/net/ipv4/ip_forward
+        echo $1 >/proc/sys/net/ipv6/conf/all/forwarding"
 }
 
 hog() {
@@ -189,6 +190,7 @@ main() {
         gateway-deaf) forwarding 0 ;;
         gateway-hears) forwarding 1 ;;
         gateway-silent) ip -n router link set to-scan arp off && ip -n scan neigh flush dev scan0 ;;
+        gateway-speaks) ip -n router link set to-scan arp on ;;
         # The router has to ask for the address again, as it would after some time.
         address-gone) ip -n scan address del 192.0.2.2/30 dev scan0 && ip -n router neigh flush dev to-scan ;;
         address-back) ip -n scan address add 192.0.2.2/30 dev scan0 && scan_routes ;;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use portreeve::link::LinkError;
 use portreeve::link::clock::Monotonic;
 use portreeve::link::interface::{self, Interface, InterfaceKind};
-use portreeve::link::neighbour::{self, NeighbourState};
+use portreeve::link::neighbour::{self, NeighbourState, Resolved};
 use portreeve::link::route::{self, GapReason, Hop, HopKind, RoutePlan};
 
 #[path = "netns/mod.rs"]
@@ -67,6 +67,12 @@ fn resolve(text: &str) -> RoutePlan {
 
 fn refusal(text: &str, interface: Option<&str>) -> LinkError {
     RoutePlan::resolve(&[range(text)], interface).expect_err(text)
+}
+
+/// Where the next hop towards an address says that it is.
+fn mac_of(hop: &Hop, towards: &str, patience: Duration) -> Option<[u8; 6]> {
+    let found = neighbour::resolve(hop, ip(towards), patience, &Monotonic::new());
+    found.unwrap_or_else(|error| panic!("{towards}: {error}")).map(|found| found.mac)
 }
 
 fn hop<'a>(plan: &'a RoutePlan, address: &str) -> &'a Hop {
@@ -258,13 +264,12 @@ fn ipv6_goes_the_same_way() {
     assert!(error.to_string().contains("`blackhole`"), "{error}");
     let error = refusal("2001:db8:2::1", None);
     assert!(error.to_string().contains("no route"), "{error}");
-    let clock = Monotonic::new();
     let hop = hop(&plan, "2001:db8:1::9");
-    let error = neighbour::resolve(hop, ip("2001:db8:1::9"), Duration::ZERO, &clock).expect_err("silence");
+    assert_eq!(mac_of(hop, "2001:db8:1::9", Duration::ZERO), None);
+    let error = neighbour::silence(hop, ip("2001:db8:1::9"));
     assert!(error.to_string().contains("answered 3 neighbour solicitations"), "{error}");
     run("ip -n far address add 2001:db8::fe/64 dev far0 nodad");
-    let found = neighbour::resolve(hop, ip("2001:db8:1::9"), Duration::ZERO, &clock);
-    assert_eq!(found.expect("an answer").mac, FAR_MAC);
+    assert_eq!(mac_of(hop, "2001:db8:1::9", Duration::ZERO), Some(FAR_MAC));
 }
 
 fn an_interface_that_is_down_is_named() {
@@ -354,10 +359,9 @@ fn a_cold_neighbour_is_asked() {
     let near = Interface::by_name("near0").expect("near0");
     assert_eq!(neighbour::known(ip("198.18.0.254"), near.index).expect("the table"), None);
     let plan = resolve("198.18.64.1");
-    let (hop, clock) = (hop(&plan, "198.18.64.1"), Monotonic::new());
+    let hop = hop(&plan, "198.18.64.1");
     let began = Instant::now();
-    let mac = neighbour::resolve(hop, ip("198.18.64.1"), Duration::from_secs(3), &clock);
-    assert_eq!(mac.expect("an answer").mac, FAR_MAC);
+    assert_eq!(mac_of(hop, "198.18.64.1", Duration::from_secs(3)), Some(FAR_MAC));
     assert!(began.elapsed() < Duration::from_secs(1), "the answer ends the waiting");
 }
 
@@ -374,33 +378,32 @@ fn a_neighbour_set_by_hand_is_believed_and_a_stale_one_is_asked() {
         let entry = neighbour::known(ip("198.18.0.9"), near.index).expect("the table").expect("an entry");
         assert_eq!((entry.mac, entry.state), (Some(mac), state));
         let found = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect(word);
-        assert_eq!((found.mac, found.answers), (mac, false), "{word}");
+        assert_eq!(found, Some(Resolved { mac, answers: false }), "{word}");
     }
     for word in ["stale", "failed"] {
         run(&format!("ip neigh replace 198.18.0.9 lladdr 02:00:00:00:00:09 dev near0 nud {word}"));
-        let error = neighbour::resolve(hop, ip("198.18.0.9"), Duration::ZERO, &clock).expect_err(word);
-        assert!(error.to_string().contains("nobody on near0"), "{word}: {error}");
+        assert_eq!(mac_of(hop, "198.18.0.9", Duration::ZERO), None, "{word}");
     }
     // What the table remembers is wrong, and whoever has the address now says so.
     run("ip route add default via 198.18.0.254");
     run("ip neigh replace 198.18.0.254 lladdr 02:00:00:00:00:09 dev near0 nud stale");
     let plan = resolve("198.18.64.1");
     let hop = self::hop(&plan, "198.18.64.1");
-    let found = neighbour::resolve(hop, ip("198.18.64.1"), Duration::from_secs(3), &clock);
-    assert_eq!(found.expect("an answer").mac, FAR_MAC);
+    assert_eq!(mac_of(hop, "198.18.64.1", Duration::from_secs(3)), Some(FAR_MAC));
 }
 
 fn a_silent_gateway_is_an_error_in_bounded_time() {
     lay();
     run("ip route add default via 198.18.0.77");
     let plan = resolve("198.18.64.1");
-    let (hop, clock) = (hop(&plan, "198.18.64.1"), Monotonic::new());
+    let hop = hop(&plan, "198.18.64.1");
     for (patience, least, most) in [(0, 900, 2_000), (1_500, 1_500, 3_000)] {
         let began = Instant::now();
         let patience = Duration::from_millis(patience);
-        let error = neighbour::resolve(hop, ip("198.18.64.1"), patience, &clock).expect_err("silence");
+        assert_eq!(mac_of(hop, "198.18.64.1", patience), None);
         let took = began.elapsed();
         assert!((least..most).contains(&took.as_millis()), "{took:?}");
+        let error = neighbour::silence(hop, ip("198.18.64.1"));
         let LinkError::NoWay { ip: silent, why, remedy } = &error else { panic!("{error}") };
         assert_eq!(*silent, ip("198.18.0.77"));
         assert!(why.contains("near0") && remedy.contains("ip neigh"), "{error}");

@@ -12,6 +12,11 @@ impl HardwareAddress {
         HardwareAddress(AtomicU64::new(number_of(mac)))
     }
 
+    /// It is not known yet: nobody has answered for it so far.
+    pub fn unknown() -> Self {
+        HardwareAddress::new(UNKNOWN)
+    }
+
     /// What it is now. `Relaxed`: the address is all there is to know, and a frame that goes to the old one a moment
     /// longer is made void by the guard's word.
     #[inline]
@@ -25,6 +30,9 @@ impl HardwareAddress {
         self.0.store(number_of(mac), Ordering::Relaxed);
     }
 }
+
+/// What stands for an address that is not known. No station has it.
+pub const UNKNOWN: [u8; 6] = [0; 6];
 
 fn number_of(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;

@@ -19,7 +19,7 @@ use super::guard::{Guard, Trouble, Word};
 use super::interface::{self, Interface, own_addresses};
 use super::neighbour::source_of_questions;
 use super::netlink::{Heard, News};
-use super::next_hop::HardwareAddress;
+use super::next_hop::{HardwareAddress, UNKNOWN};
 use super::packet::asker::Asker;
 use super::route::Hop;
 use crate::wire::neighbour::NeighbourAnswer;
@@ -99,6 +99,8 @@ impl Watcher {
                 self.askers.len() - 1
             }
         };
+        // One that has not answered yet is silent until it does.
+        let missed = if address.get() == UNKNOWN { SILENT_AFTER } else { 0 };
         Ok(Router {
             asker,
             source: source_of_questions(hop, *ip)?,
@@ -106,7 +108,7 @@ impl Watcher {
             address: Arc::clone(address),
             asked: None,
             answered: false,
-            missed: 0,
+            missed,
             good_until: now,
             other: None,
             moved: false,
@@ -250,7 +252,7 @@ impl Router {
                 self.missed = 0;
                 self.good_until = self.good_until.max(asked);
             }
-            None => self.missed += 1,
+            None => self.missed = self.missed.saturating_add(1),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
@@ -103,12 +103,9 @@ impl Truth {
         self.default.expect("the truth file has a default")
     }
 
-    /// The open targets of IPv4 in ascending order.
-    pub fn opens(&self) -> impl Iterator<Item = (Ipv4Addr, u16)> {
-        self.opens.iter().filter_map(|&(ip, port)| match ip {
-            IpAddr::V4(ip) => Some((ip, port)),
-            IpAddr::V6(_) => None,
-        })
+    /// The open targets in ascending order, those of IPv4 first.
+    pub fn opens(&self) -> impl Iterator<Item = (IpAddr, u16)> {
+        self.opens.iter().copied()
     }
 }
 
@@ -181,6 +178,12 @@ impl Lab {
     /// Gives any option of `scripts/lab.sh`.
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.options.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// Gives an option of `scripts/lab.sh` that has no value.
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.to_owned());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Output;
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::lab::{Lab, Truth, describe};
 
 /// A target, as tests name it.
-pub type Target = (Ipv4Addr, u16);
+pub type Target = (IpAddr, u16);
 
 /// How a script begins that ends with the status of a sweep: `sweep` is the program with what every case wants.
 const PRELUDE: &str = "set -u; sweep() { \"$PORTREEVE\" sweep --authorization lab --format jsonl \"$@\"; }; ";
@@ -86,7 +86,7 @@ pub struct Events {
 /// A `port` event, of which there are hundreds of thousands.
 #[derive(Deserialize)]
 struct Port<'a> {
-    ip: Ipv4Addr,
+    ip: IpAddr,
     port: u16,
     state: &'a str,
     reason: &'a str,

@@ -1,7 +1,7 @@
 //! What is probed, and what is not.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::harness::{Ran, Target};
 use crate::lab::Lab;
@@ -44,7 +44,7 @@ pub fn nothing_leaves_the_scope() {
     };
     let scope: BTreeSet<Target> = (0..=255)
         .filter(|&host| within(host))
-        .flat_map(|host| PORTS.map(|port| (Ipv4Addr::new(198, 18, 7, host), port)))
+        .flat_map(|host| PORTS.map(|port| (IpAddr::from([198, 18, 7, host]), port)))
         .collect();
     let seen = packets(&ran.file("packets"));
     let probed: BTreeSet<Target> = seen.iter().filter(|p| p.is_syn).map(|p| (p.ip, p.port)).collect();

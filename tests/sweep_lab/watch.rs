@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ fn line_of(frame: &[u8]) -> Option<String> {
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     pub nanos: u64,
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
     pub is_syn: bool,
 }

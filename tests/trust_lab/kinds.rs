@@ -71,7 +71,7 @@ pub fn vlan() {
                   ip route replace 198.18.0.0/15 via 192.0.2.17; \
                   sweep $LAB_NETWORK --engine packet --states all --output $LAB_DIR/events";
     let ran = Ran::new(small().timeout(Duration::from_secs(60)), script);
-    check(&ran, Ending::Complete);
+    check(&ran, Ending::Complete, "");
 }
 
 /// An interface in a VRF: swept rightly, or refused by name before anything is sent.
@@ -84,5 +84,5 @@ pub fn vrf() {
         assert!(ran.complaint().to_lowercase().contains("vrf"), "{}", ran.said());
         return;
     }
-    check(&ran, Ending::Complete);
+    check(&ran, Ending::Complete, "");
 }

@@ -11,6 +11,7 @@ mod forged;
 mod kinds;
 mod long;
 mod pace;
+mod paths;
 mod weather;
 
 use std::process::ExitCode;
@@ -41,6 +42,13 @@ const CASES: &[Case] = &[
     ("gateway_address_changes_and_is_announced", weather::gateway_address_changes_and_is_announced),
     ("address_goes", weather::address_goes),
     ("address_goes_and_comes_back", weather::address_goes_and_comes_back),
+    // Several paths are several matters, and so are the two families.
+    ("one_gateway_of_two_is_silent", paths::one_gateway_of_two_is_silent),
+    ("a_gateway_of_two_comes_late", paths::a_gateway_of_two_comes_late),
+    ("one_way_of_two_breaks", paths::one_way_of_two_breaks),
+    ("ipv6_gateway_address_changes", paths::ipv6_gateway_address_changes),
+    ("ipv6_gateway_stops_for_a_while", paths::ipv6_gateway_stops_for_a_while),
+    ("ipv6_gateway_stops_forwarding", paths::ipv6_gateway_stops_forwarding),
     // Canaries tell a way that carries nothing from a network that is silent.
     ("gateway_forwards_nothing", weather::gateway_forwards_nothing),
     ("gateway_stops_forwarding", weather::gateway_stops_forwarding),

@@ -3,7 +3,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::harness::{Events, Ran, Target, note};
 use crate::lab::{Lab, Truth};
@@ -18,8 +21,8 @@ pub enum Ending {
     Complete,
     /// Something is unknown, or all of it.
     Incomplete,
-    /// Either, as long as it is said honestly.
-    Honest,
+    /// Either, where chance decides.
+    Either,
 }
 
 /// A lab of 1536 targets. At 500 probes a second its sweep takes three seconds and more.
@@ -29,9 +32,14 @@ pub fn small() -> Lab {
 
 /// Sweeps while the weather is as the script before it makes it; `$W` is the program that does.
 pub fn sweep_in(lab: Lab, weather: &str, options: &str) -> Ran {
+    sweep_with(lab, weather, &format!("$LAB_NETWORK {options}"))
+}
+
+/// The same of other targets, which are named among the options.
+pub fn sweep_with(lab: Lab, weather: &str, options: &str) -> Ran {
     let script = format!(
-        "W=$LAB_WEATHER; {weather}\n sweep $LAB_NETWORK --engine packet --states all {options} \
-         --output $LAB_DIR/events; status=$?; kill $(jobs -p) 2>/dev/null; exit $status"
+        "W=$LAB_WEATHER; {weather}\n sweep --engine packet --states all {options} --output $LAB_DIR/events; \
+         status=$?; kill $(jobs -p) 2>/dev/null; exit $status"
     );
     Ran::new(lab, &script)
 }
@@ -46,8 +54,9 @@ pub fn lies(events: &Events, truth: &Truth) -> Vec<(Target, String)> {
 }
 
 /// Checks what every sweep must be, whatever has happened to it: closed books, no wrong state, and a verdict and an
-/// exit status that say how much is unknown. Returns its events.
-pub fn check(ran: &Ran, ending: Ending) -> Events {
+/// exit status that say how much is unknown. Where something had to go wrong, it must be named: as the reason of an
+/// outage that is over if the sweep is complete, and as a reason of unknown targets otherwise. Returns its events.
+pub fn check(ran: &Ran, ending: Ending, trouble: &str) -> Events {
     let events = ran.events("events");
     events.check_books();
     let completed = events.completed().clone();
@@ -67,9 +76,19 @@ pub fn check(ran: &Ran, ending: Ending) -> Events {
     match ending {
         Ending::Complete => assert_eq!(unknown, 0, "{completed}"),
         Ending::Incomplete => assert!(unknown > 0, "{completed}"),
-        Ending::Honest => {}
+        Ending::Either => {}
     }
     note(&format!("{verdict}: {} {}", completed["ledger"], completed["unknown_reasons"]));
+    if !trouble.is_empty() {
+        let paths = completed["paths"].as_array().expect("paths").iter();
+        let outages: Vec<_> = paths.flat_map(|path| path["outages"].as_array()).flatten().collect();
+        let is_over = |outage: &Value| outage["reason"] == trouble && !outage["until_ms"].is_null();
+        let is_named = match unknown {
+            0 => outages.into_iter().any(is_over),
+            _ => !completed["unknown_reasons"][trouble].is_null(),
+        };
+        assert!(is_named, "nothing is said of {trouble}: {completed}");
+    }
     events
 }
 
@@ -87,7 +106,7 @@ pub fn starved_receiver() {
     again_and_again(|time| {
         let lab = Lab::new().network("198.18.16.0/20").seed(5 + time).timeout(Duration::from_secs(90));
         let ran = sweep_in(lab, "$W hog &", "--rate 200k --host-rate 10k --receive-ring 65536");
-        let events = check(&ran, Ending::Honest);
+        let events = check(&ran, Ending::Either, "");
         dropped.set(dropped.get() + events.number("packets", "dropped"));
     });
     note(&format!("{} answers were dropped in all", dropped.get()));
@@ -99,7 +118,7 @@ pub fn starved_receiver() {
 fn link_down(side: &str) {
     again_and_again(|time| {
         let weather = format!("$W after 0.{:02} link-down {side} 3 &", 30 + time % 40);
-        check(&sweep_in(small(), &weather, "--rate 2k"), Ending::Honest);
+        check(&sweep_in(small(), &weather, "--rate 2k"), Ending::Complete, "link-down");
     });
 }
 
@@ -113,38 +132,42 @@ pub fn link_down_there() {
 
 /// The router's other address has to be asked for: what went to the old one is void.
 pub fn gateway_address_changes() {
-    check(&sweep_in(small(), "$W after 1 gateway-address 02:00:00:00:00:99 &", "--rate 500"), Ending::Honest);
+    let weather = "$W after 1 gateway-address 02:00:00:00:00:99 &";
+    check(&sweep_in(small(), weather, "--rate 500"), Ending::Complete, "next-hop-moved");
 }
 
 pub fn gateway_address_changes_and_is_announced() {
     let weather = "$W after 1 gateway-address 02:00:00:00:00:99 announced &";
-    check(&sweep_in(small(), weather, "--rate 500"), Ending::Honest);
+    check(&sweep_in(small(), weather, "--rate 500"), Ending::Complete, "next-hop-moved");
 }
 
 /// The next hop is there, and that is all: nothing is known of anything behind it.
 pub fn gateway_forwards_nothing() {
-    let events = check(&sweep_in(small(), "$W gateway-deaf", "--rate 2k"), Ending::Incomplete);
+    let events =
+        check(&sweep_in(small(), "$W gateway-deaf", "--rate 2k"), Ending::Incomplete, "nothing-heard");
     assert_eq!(events.completed()["verdict"], "blind", "{}", events.completed());
     assert_eq!(events.number("ledger", "unknown"), 1536);
 }
 
 pub fn gateway_stops_forwarding() {
-    check(&sweep_in(small(), "$W after 1 gateway-deaf &", "--rate 500"), Ending::Incomplete);
+    let weather = "$W after 1 gateway-deaf &";
+    check(&sweep_in(small(), weather, "--rate 500"), Ending::Incomplete, "canaries-silent");
 }
 
 /// A pause in the middle: what was silent in it is probed again.
 pub fn gateway_stops_for_a_while() {
     let weather = "($W after 0.4 gateway-deaf; $W after 3 gateway-hears) &";
-    check(&sweep_in(small(), weather, "--rate 2k"), Ending::Honest);
+    check(&sweep_in(small(), weather, "--rate 2k"), Ending::Complete, "canaries-silent");
 }
 
 pub fn address_goes() {
-    check(&sweep_in(small(), "$W after 1 address-gone &", "--rate 500"), Ending::Incomplete);
+    let weather = "$W after 1 address-gone &";
+    check(&sweep_in(small(), weather, "--rate 500"), Ending::Incomplete, "source-gone");
 }
 
 pub fn address_goes_and_comes_back() {
     let weather = "($W after 0.4 address-gone; $W after 3 address-back) &";
-    check(&sweep_in(small(), weather, "--rate 2k"), Ending::Honest);
+    check(&sweep_in(small(), weather, "--rate 2k"), Ending::Complete, "source-gone");
 }
 
 /// Half of the network is silent and fills the router's table of connections, which then drops all that is new. The
@@ -156,13 +179,14 @@ pub fn connection_table_is_full() {
         check(
             &sweep_in(lab, "$W conntrack 1000", &format!("--rate {rate} --host-rate 10k")),
             Ending::Incomplete,
+            "canaries-silent",
         );
     }
 }
 
 /// Answers that come in by another door are answers, if they are heard at all.
 pub fn answers_by_another_interface() {
-    check(&sweep_in(small(), "$W return-by-second", "--rate 2k"), Ending::Honest);
+    check(&sweep_in(small(), "$W return-by-second", "--rate 2k"), Ending::Complete, "");
 }
 
 /// The kernel's own rules decide the way, or the sweep is refused before it begins.
@@ -172,7 +196,7 @@ pub fn policy_route() {
         assert!(ran.complaint().contains("198.18.7.0"), "{}", ran.said());
         return;
     }
-    check(&ran, Ending::Complete);
+    check(&ran, Ending::Complete, "");
 }
 
 /// Two devices answer for sixteen hosts. Wherever one of them listens, both answers are seen, and that is a conflict;
@@ -181,7 +205,8 @@ pub fn two_answers() {
     let lab = small().open(150);
     let ran = sweep_in(lab, "$W twin 198.18.7.64/26", "--rate 2k");
     let (events, truth) = (ran.events("events"), ran.truth());
-    let is_contested = |(ip, port): Target| ip.octets()[3] >> 6 == 1 && truth.state(ip, port).0 == "open";
+    let twins = IpAddr::from([198, 18, 7, 64])..IpAddr::from([198, 18, 7, 128]);
+    let is_contested = |(ip, port): Target| twins.contains(&ip) && truth.state(ip, port).0 == "open";
     let contested = truth.opens().filter(|&target| is_contested(target)).count();
     assert!(contested > 20, "only {contested} are contested");
     for (&(ip, port), (state, reason)) in &events.ports {
@@ -197,7 +222,7 @@ fn resets_limited(ports: &str, count: u64, options: &str) {
     let lab = Lab::new().network("198.18.7.16/32").open(0).timeout(Duration::from_secs(580));
     let lab = lab.option("--ports", "1").option("--drop", "none").option("--reject", "none");
     let ran = sweep_in(lab, "$W rst-limit 200", &format!("--ports {ports} {options}"));
-    let events = check(&ran, Ending::Complete);
+    let events = check(&ran, Ending::Complete, "");
     assert_eq!(events.number("ledger", "closed"), count, "{}", events.completed());
 }
 

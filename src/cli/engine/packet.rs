@@ -9,7 +9,7 @@ use super::{Engine, Wanted, fence};
 use crate::cli::vitals;
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::neighbour::{self, FindOptions, Neighbours};
-use crate::link::next_hop::HardwareAddress;
+use crate::link::next_hop::{HardwareAddress, UNKNOWN};
 use crate::link::packet::asker::Asker;
 use crate::link::packet::{Knowledge, Lane, NextHop, PacketOptions, PacketReceive, PacketTransmit};
 use crate::link::raw::{RawLane, RawOptions, RawTransmit};
@@ -69,6 +69,10 @@ pub(super) fn open(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<E
     let receive = PacketReceive::open(block, wanted.receive_ring_bytes, knowledge.clone(), clock)?;
     let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock));
     let paths = paths.collect::<Result<Vec<_>, _>>()?;
+    // One gateway that is silent leaves its own targets unknown. Where there is no other way, nothing could be seen.
+    if let Some(first) = paths.first().filter(|_| paths.iter().all(Path::is_silent)) {
+        return Err(neighbour::silence(first.hop, first.hop.next_hop.unwrap_or(first.hop.source)).into());
+    }
     let open_all = || open_links(wanted, &paths, &knowledge, clock);
     let transmit = (0..wanted.senders).map(|_| open_all()).collect::<Result<_, _>>()?;
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
@@ -103,6 +107,11 @@ enum FirstStep {
 }
 
 impl Path<'_> {
+    /// Whether it leads to a router that has not answered.
+    fn is_silent(&self) -> bool {
+        matches!(&self.step, FirstStep::Router { address, .. } if address.get() == UNKNOWN)
+    }
+
     fn watched(&self) -> Watched {
         let router = match (&self.step, self.hop.next_hop) {
             (FirstStep::Router { address, answers: true }, Some(ip)) => Some((ip, Arc::clone(address))),
@@ -118,8 +127,13 @@ fn find_path<'a>(wanted: &Wanted<'_>, hop: &'a Hop, clock: Monotonic) -> Result<
         HopKind::Gateway if hop.interface.has_neighbours() => {
             let target = hop.next_hop.unwrap_or(hop.source);
             let resolved = neighbour::resolve(hop, target, NEIGHBOUR_PATIENCE, &clock)?;
-            let address = Arc::new(HardwareAddress::new(resolved.mac));
-            FirstStep::Router { address, answers: resolved.answers }
+            let address =
+                resolved.map_or_else(HardwareAddress::unknown, |found| HardwareAddress::new(found.mac));
+            // Whoever is silent now is asked on.
+            FirstStep::Router {
+                address: Arc::new(address),
+                answers: resolved.is_none_or(|found| found.answers),
+            }
         }
         HopKind::OnLink if hop.interface.has_neighbours() => {
             FirstStep::Neighbours(Arc::new(find_neighbours(wanted, hop, clock)?))

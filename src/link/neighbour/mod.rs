@@ -16,7 +16,7 @@ pub use self::kernel::{NeighbourEntry, NeighbourState, known};
 pub use self::sweep::{FindOptions, find_all};
 use super::LinkError;
 use super::clock::{Clock, Tick};
-use super::interface::{self, Interface};
+use super::interface;
 use super::packet::asker::{Asker, no_neighbours};
 use super::route::{Hop, HopKind};
 
@@ -29,24 +29,25 @@ pub struct Resolved {
     pub answers: bool,
 }
 
-/// The hardware address that packets for `target` are sent to by this hop. We ask at most three times within
-/// `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or 0.9 s.
+/// The hardware address that packets for `target` are sent to by this hop; `None` where nobody answers. We ask at most
+/// three times within `patience`, but never more often than every 300 ms: so it takes no longer than `patience`, or
+/// 0.9 s.
 ///
 /// # Errors
-/// When nobody answers, or when the hop is of a kind that has no neighbours with such addresses.
+/// When nobody can be asked: the interface is down, or the hop is of a kind that has no neighbours with such addresses.
 pub fn resolve(
     hop: &Hop,
     target: IpAddr,
     patience: Duration,
     clock: &dyn Clock,
-) -> Result<Resolved, LinkError> {
+) -> Result<Option<Resolved>, LinkError> {
     let neighbour = hop.neighbour_for(target);
     if hop.kind == HopKind::Local || !hop.interface.has_neighbours() {
         return Err(no_neighbours(&hop.interface));
     }
     let known = known(neighbour, hop.interface.index)?;
     if let Some(fixed) = known.as_ref().and_then(NeighbourEntry::fixed) {
-        return Ok(Resolved { mac: fixed, answers: false });
+        return Ok(Some(Resolved { mac: fixed, answers: false }));
     }
     let source = source_of_questions(hop, neighbour)?;
     let mut asker = Asker::open(&hop.interface)?;
@@ -54,8 +55,7 @@ pub fn resolve(
     // Silence, and yet the kernel has heard of it within seconds: some routers answer nobody but whom they know.
     let heard_of = known.filter(|entry| entry.state == NeighbourState::Reachable).and_then(|entry| entry.mac);
     let resolved = |answers| move |mac| Resolved { mac, answers };
-    let resolved = answer.map(resolved(true)).or(heard_of.map(resolved(false)));
-    resolved.ok_or_else(|| silence(&hop.interface, neighbour))
+    Ok(answer.map(resolved(true)).or(heard_of.map(resolved(false))))
 }
 
 /// In whose name to ask on a hop for a neighbour there. In IPv6 a host may answer only those that it takes for its own
@@ -132,8 +132,9 @@ fn took_nothing(interface: &str) -> LinkError {
     }
 }
 
-fn silence(interface: &Interface, neighbour: IpAddr) -> LinkError {
-    let name = &interface.name;
+/// The error of a hop by which nobody answers for `target`.
+pub fn silence(hop: &Hop, target: IpAddr) -> LinkError {
+    let (name, neighbour) = (&hop.interface.name, hop.neighbour_for(target));
     let question = if neighbour.is_ipv4() { "ARP requests" } else { "neighbour solicitations" };
     LinkError::NoWay {
         ip: neighbour,
@@ -148,7 +149,7 @@ fn silence(interface: &Interface, neighbour: IpAddr) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::super::clock::Monotonic;
-    use super::super::interface::InterfaceKind;
+    use super::super::interface::{Interface, InterfaceKind};
     use super::*;
 
     fn interface(kind: InterfaceKind) -> Interface {

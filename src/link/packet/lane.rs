@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::link::neighbour::{Neighbours, Presence};
-use crate::link::next_hop::HardwareAddress;
+use crate::link::next_hop::{HardwareAddress, UNKNOWN};
 use crate::wire::syn::SynTemplate;
 
 /// A range of addresses of one family, both ends included, and how frames reach them.
@@ -52,6 +52,8 @@ pub(super) enum Way<'a> {
     Frame(&'a SynTemplate, Option<[u8; 6]>),
     /// Nobody on the network has the address.
     Nobody,
+    /// By a router that has not said yet where it is.
+    NotYet,
     /// No lane leads there.
     None,
 }
@@ -96,6 +98,7 @@ impl Lanes {
     pub(super) fn way(&self, ip: IpAddr) -> Way<'_> {
         let Some(prepared) = self.at(ip) else { return Way::None };
         match &prepared.lane.next_hop {
+            NextHop::Router(_) if prepared.next_hop == UNKNOWN => Way::NotYet,
             NextHop::Router(_) => Way::Frame(&prepared.template, None),
             NextHop::Each(neighbours) => match neighbours.presence(ip) {
                 Presence::At(mac) => Way::Frame(&prepared.template, Some(mac)),

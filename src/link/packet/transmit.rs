@@ -62,8 +62,8 @@ enum Fate {
     Written,
     /// Nothing needs to leave: the link knows the answer, and has given it.
     Known,
-    /// There is no room at the moment.
-    NoRoom,
+    /// It cannot leave at the moment: there is no room, or nobody yet to take it.
+    NotNow,
 }
 
 impl PacketTransmit {
@@ -116,13 +116,14 @@ impl PacketTransmit {
         let (template, next_hop) = match self.lanes.way(probe.ip) {
             Way::Frame(template, next_hop) => (template, next_hop),
             Way::Nobody => return Ok(self.tell_nobody(probe)),
+            Way::NotYet => return Ok(Fate::NotNow),
             Way::None => return Err(no_lane(probe.ip, &self.interface)),
         };
         let slot = self.head * SLOT_LEN;
         let Some(bytes) =
             self.ring.piece(slot + STATUS_AT, |status| status == AVAILABLE, slot..slot + SLOT_LEN)
         else {
-            return Ok(Fate::NoRoom);
+            return Ok(Fate::NotNow);
         };
         let fields = SynFields {
             destination: probe.ip,
@@ -158,7 +159,7 @@ impl PacketTransmit {
             ttl: 0,
         };
         let told = self.knowledge.0.push(Arrival { at: self.clock.now(), reply });
-        if told.is_ok() { Fate::Known } else { Fate::NoRoom }
+        if told.is_ok() { Fate::Known } else { Fate::NotNow }
     }
 
     /// Writes as many probes as there is room for; the rest are refused.
@@ -168,7 +169,7 @@ impl PacketTransmit {
             match self.write(probe) {
                 Ok(Fate::Written) => self.written.push(place),
                 Ok(Fate::Known) => {}
-                Ok(Fate::NoRoom) => {
+                Ok(Fate::NotNow) => {
                     refused.extend(place..probes.len());
                     break;
                 }

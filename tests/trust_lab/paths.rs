@@ -1,0 +1,75 @@
+//! Several paths in one sweep, of which one breaks; and ways of IPv6 that break. What is said of one path must not rub
+//! off on another.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::harness::{Events, Ran, Target};
+use crate::lab::Lab;
+use crate::weather::{Ending, check, sweep_with};
+
+/// Networks behind two gateways, on two interfaces, 2,048 targets each.
+const LEFT: &str = "198.18.0.0/24";
+const RIGHT: &str = "198.19.32.0/24";
+
+/// A network behind the first of the gateways, 4,096 targets.
+const LEFT6: &str = "2001:db8:1::/119";
+
+fn sweep_kinds(weather: &str, targets: &str, rate: &str) -> Ran {
+    let lab = Lab::new().flag("--kinds").seed(3).timeout(Duration::from_secs(90));
+    sweep_with(lab, weather, &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"))
+}
+
+/// Whether a target lies behind the gateway that is left alone.
+fn is_right((ip, _): Target) -> bool {
+    (IpAddr::from([198, 19, 32, 0])..=IpAddr::from([198, 19, 32, 255])).contains(&ip)
+}
+
+/// Everything is known of the one network, and of the other everything that is silent is unknown for this reason.
+fn check_one_of_two(events: &Events, reason: &str) {
+    let known = |events: &Events, right| {
+        let of_side = events.ports.iter().filter(|(target, _)| is_right(**target) == right);
+        let (known, unknown): (Vec<_>, Vec<_>) = of_side.partition(|(_, (state, _))| state != "unknown");
+        assert!(unknown.iter().all(|(_, (_, said))| said == reason), "{:?}", unknown.first());
+        (known.len(), unknown.len())
+    };
+    assert_eq!(known(events, true), (2048, 0), "{}", events.completed());
+    let (_, unknown) = known(events, false);
+    assert!(unknown > 0, "{}", events.completed());
+}
+
+/// One gateway has been silent from the beginning: the targets behind it are unknown, the others are swept.
+pub fn one_gateway_of_two_is_silent() {
+    let ran = sweep_kinds("$W gateway-silent", &format!("{LEFT} {RIGHT}"), "5k");
+    let events = check(&ran, Ending::Incomplete, "next-hop-silent");
+    check_one_of_two(&events, "next-hop-silent");
+    assert_eq!(events.number("unknown_reasons", "next-hop-silent"), 2048, "{}", events.completed());
+}
+
+/// It comes while the sweep runs, and nothing is lost by it.
+pub fn a_gateway_of_two_comes_late() {
+    let weather = "$W gateway-silent; $W after 5 gateway-speaks &";
+    let ran = sweep_kinds(weather, &format!("{LEFT} {RIGHT}"), "5k");
+    check(&ran, Ending::Complete, "next-hop-silent");
+}
+
+/// One of two routers stops forwarding in the middle.
+pub fn one_way_of_two_breaks() {
+    let ran = sweep_kinds("$W after 1 gateway-deaf &", &format!("{LEFT} {RIGHT}"), "1k");
+    let events = check(&ran, Ending::Incomplete, "canaries-silent");
+    check_one_of_two(&events, "canaries-silent");
+}
+
+pub fn ipv6_gateway_address_changes() {
+    let ran = sweep_kinds("$W after 1 gateway-address 02:00:00:00:00:99 &", LEFT6, "1k");
+    check(&ran, Ending::Complete, "next-hop-moved");
+}
+
+pub fn ipv6_gateway_stops_for_a_while() {
+    let ran = sweep_kinds("($W after 1 gateway-deaf; $W after 3 gateway-hears) &", LEFT6, "2k");
+    check(&ran, Ending::Complete, "canaries-silent");
+}
+
+pub fn ipv6_gateway_stops_forwarding() {
+    check(&sweep_kinds("$W after 1 gateway-deaf &", LEFT6, "1k"), Ending::Incomplete, "canaries-silent");
+}
