@@ -45,6 +45,7 @@ fn plan() -> Plan {
         host_rate: None,
         network_rate: None,
         canaries: Vec::new(),
+        mute: Vec::new(),
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),

@@ -39,6 +39,11 @@ cookie-port        sim     the_right_number_to_another_port_is_no_answer
 icmp-number        sim     forged_replies_change_nothing
 icmp-owner         lib     wire::frame::tests::ignores_an_error_about_somebody_elses_packet_or_of_the_other_family
 canary-number      sim     replayed_answers_vouch_for_no_path
+canary-kind        sim     who_answers_for_everybody_else_is_not_believed
+canary-retracts    sim     who_answers_for_everybody_else_is_not_believed
+hint-again         sim     a_hint_of_the_network_is_not_the_last_word
+router-heard       sim     an_error_of_a_router_proves_no_silence
+stopped            lib     sweep::seeing::tests::whoever_was_stopped_has_seen_nothing_and_gives_nobody_up
 canary-settles     sim     answers_to_canaries_settle_no_target
 never-probed       lib     target::table::tests::records_the_first_answer_and_the_better_one
 drops-noticed      sim     what_was_in_flight_while_frames_were_dropped_is_probed_again
@@ -80,6 +85,14 @@ switches() {
     put src/sweep/receiver.rs '&target, serial);
             (token.sequence, token.source_port) == acknowledged(reply)' '&target, serial);
             OUT(canary-number) || (token.sequence, token.source_port) == acknowledged(reply)'
+    put src/sweep/receiver.rs 'let as_before = is_as_before(cell.reason(), reply);' \
+        'let as_before = is_as_before(cell.reason(), reply) || OUT(canary-kind);'
+    put src/sweep/sender/voiding.rs '&& board.table.retract(position)' \
+        '&& !OUT(canary-retracts) && board.table.retract(position)'
+    put src/target/table.rs '|| self.reason().is_hint())' '|| (self.reason().is_hint() && !OUT(hint-again)))'
+    put src/sweep/receiver.rs 'Said::Icmp { by, .. } => by == reply.ip,' \
+        'Said::Icmp { by, .. } => by == reply.ip || OUT(router-heard),'
+    put src/sweep/seeing.rs 'if gap > STOPPED_AFTER {' 'if gap > STOPPED_AFTER && !OUT(stopped) {'
     put src/sweep/receiver.rs 'try_number: answered }' \
         'try_number: answered.or(OUT(canary-settles).then_some(1)) }'
     put src/sweep/receiver.rs 'Word::Bad(trouble) =>' \
@@ -87,7 +100,7 @@ switches() {
                 Word::Bad(trouble) =>'
     put src/wire/frame.rs 'quoted.source != ip.destination' '(quoted.source != ip.destination && !OUT(icmp-owner))'
     put src/target/table.rs 'if before.sent() == 0 {' 'if before.sent() == 0 && !OUT(never-probed) {'
-    put src/target/table.rs '|| self.is_contradictory())' '|| (self.is_contradictory() && !OUT(conflict-again)))'
+    put src/target/table.rs '|| self.is_contradictory() ||' '|| (self.is_contradictory() && !OUT(conflict-again)) ||'
     put src/sweep/seeing.rs 'if drops != self.drops {' 'if drops != self.drops && !OUT(drops-noticed) {'
     put src/sweep/seeing.rs 'if let Some(reason) = trouble {' \
         'if let Some(reason) = trouble.filter(|_| !OUT(path-void)) {'

@@ -265,6 +265,7 @@ fn reports() -> [Report; 3] {
         (UnknownReason::NextHopSilent, 1),
         (UnknownReason::NextHopMoved, 1),
         (UnknownReason::CanariesSilent, 1),
+        (UnknownReason::CanariesChanged, 1),
         (UnknownReason::PathLossy, 1),
         (UnknownReason::NothingHeard, 1),
         (UnknownReason::TriesSpent, 1),
@@ -273,7 +274,7 @@ fn reports() -> [Report; 3] {
     let degraded = Report {
         shard: Some(Shard { number: 2, of: 3 }),
         vantage: packet(),
-        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 18)]), every_reason)
+        ..report(Verdict::Degraded, books(&[(State::Open, 1), (State::Unknown, 19)]), every_reason)
     };
     let interrupted = BTreeMap::from([(UnknownReason::Interrupted, 2)]);
     let blind = report(Verdict::Blind, books(&[(State::Unknown, 2)]), interrupted);

@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::thread;
 use portreeve::link::clock::Tick;
 use portreeve::sweep::board::{Answer, Board};
-use portreeve::sweep::canary::{Canaries, Listener, Question};
+use portreeve::sweep::canary::{Canaries, Kind, Listener, Question};
 use portreeve::sweep::cookie::SourcePorts;
 use portreeve::sweep::plan::{Plan, StateSet};
 use portreeve::sweep::report::{UnknownReason, Vantage};
@@ -274,7 +274,7 @@ fn nothing_is_settled_without_a_lost_path_before_it_is_known_to_be_lost() {
 }
 
 fn question(serial: u32) -> Question {
-    Question { serial, place: 0, position: 0, at: ms(1000) }
+    Question { serial, place: 0, position: 0, kind: Kind::Closed, at: ms(1000) }
 }
 
 /// A question is announced before it leaves: whoever holds the answer knows of it, and it is never taken for foreign.
@@ -432,6 +432,7 @@ fn plan() -> &'static Plan {
         host_rate: None,
         network_rate: None,
         canaries: Vec::new(),
+        mute: Vec::new(),
         routes: std::sync::Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),

@@ -28,6 +28,7 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         host_rate: std::num::NonZeroU32::new(200),
         network_rate: std::num::NonZeroU32::new(5000),
         canaries: Vec::new(),
+        mute: Vec::new(),
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::default(),

@@ -49,6 +49,7 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         host_rate: NonZeroU32::new(200),
         network_rate: None,
         canaries: Vec::new(),
+        mute: Vec::new(),
         routes: Arc::default(),
         source_ports: PORTS,
         wanted: StateSet::all(),
@@ -145,15 +146,20 @@ fn every_target_gets_its_state_through_duplicates_and_reordering() {
         assert_eq!(outcome.report.verdict, Verdict::Complete, "seed {seed}");
         assert_eq!(notebook.0.len(), truth.len());
         check_exact(seed, &notebook, &truth, false);
-        let silent = truth.values().filter(|b| **b == Behaviour::Silent).count() as u64;
+        let unsettled = truth.values().filter(|behaviour| is_asked_again(**behaviour)).count() as u64;
         let packets = outcome.report.packets;
         assert_eq!(
             packets.sent,
-            outcome.report.ledger.declared + 2 * silent,
-            "seed {seed}: only silence is probed again"
+            outcome.report.ledger.declared + 2 * unsettled,
+            "seed {seed}: only silence and mere hints are probed again"
         );
         assert_eq!((packets.dropped, packets.foreign, packets.refused), (0, 0, 0), "seed {seed}");
     }
+}
+
+/// Whether a port takes as many tries as silence does.
+fn is_asked_again(behaviour: Behaviour) -> bool {
+    matches!(behaviour, Behaviour::Silent | Behaviour::Icmp(3, 1))
 }
 
 /// 5 % lost each way, five tries: a target stays silent with probability 0.0975^5, 8.8e-6. Of 24,576 targets, most of
@@ -174,9 +180,9 @@ fn loss_is_made_good_by_tries_within_the_arithmetic() {
         for (target, _) in wrong {
             assert_eq!(notebook.0[target].state, State::Filtered, "seed {seed}: missed, not mistaken");
         }
-        let silent = truth.values().filter(|b| **b == Behaviour::Silent).count() as u64;
-        let answering = outcome.report.ledger.declared - silent;
-        let per_target = (outcome.report.packets.sent - 5 * silent) as f64 / answering as f64;
+        let unsettled = truth.values().filter(|behaviour| is_asked_again(**behaviour)).count() as u64;
+        let answering = outcome.report.ledger.declared - unsettled;
+        let per_target = (outcome.report.packets.sent - 5 * unsettled) as f64 / answering as f64;
         assert!(per_target < 1.35, "seed {seed}: {per_target} probes a target");
     }
 }
@@ -424,6 +430,76 @@ fn an_outage_makes_nothing_filtered_that_is_not() {
             assert_eq!(report.verdict, Verdict::Complete, "seed {seed}, {noticed:?}: {report:?}");
             check_exact(seed, &notebook, &truth, false);
         }
+    }
+}
+
+/// A device on the way begins to answer for everybody in the middle of the sweep, as a firewall does that has had enough
+/// of us: what it says is not true of any target. When it leaves off, all is as it was.
+#[test]
+fn who_answers_for_everybody_else_is_not_believed() {
+    let never = Tick::from_nanos(u64::MAX);
+    for (behaviour, until) in [
+        (Behaviour::Closed, never),
+        (Behaviour::Icmp(3, 13), never),
+        (Behaviour::Icmp(3, 0), never),
+        (Behaviour::Closed, ms(2500)),
+        (Behaviour::Icmp(3, 13), ms(2500)),
+    ] {
+        for seed in seeds() {
+            let usurped = vec![(ms(400), until, behaviour)];
+            let scope = scope("198.18.0.0/20", "risky");
+            let rules = SimRules { seed, usurped, ..SimRules::default() };
+            let (network, truth) = open_or_closed(&scope, rules);
+            let plan = Plan { rate: NonZeroU32::new(20_000), ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            let report = &outcome.report;
+            check_exact(seed, &notebook, &truth, true);
+            let verdict = if until == never { Verdict::Degraded } else { Verdict::Complete };
+            assert_eq!(report.verdict, verdict, "seed {seed}, {behaviour:?}: {report:?}");
+            let changed = report.unknown_reasons.contains_key(&UnknownReason::CanariesChanged);
+            assert_eq!(changed, until == never, "seed {seed}, {behaviour:?}: {report:?}");
+        }
+    }
+}
+
+/// Half of the targets are open, the others closed.
+fn open_or_closed(scope: &Scope, rules: SimRules) -> (SimNetwork, HashMap<Target, Behaviour>) {
+    let behaviour = |index| if index % 2 == 0 { Behaviour::Open } else { Behaviour::Closed };
+    let truth: HashMap<Target, Behaviour> =
+        (0..scope.len()).map(|index| (scope.target(index), behaviour(index))).collect();
+    let ports = truth.iter().map(|(target, behaviour)| ((target.ip, target.port), *behaviour));
+    (SimNetwork::new(rules, ports), truth)
+}
+
+/// For a moment a router does not know where a network is. That is a hint (RFC 1122, section 3.2.2.1), which a later try
+/// can prove wrong.
+#[test]
+fn a_hint_of_the_network_is_not_the_last_word() {
+    for (icmp_type, code) in [(3, 0), (3, 1), (11, 0)] {
+        for seed in seeds() {
+            let usurped = vec![(ms(0), ms(300), Behaviour::Icmp(icmp_type, code))];
+            let scope = scope("198.18.0.0/22", "risky");
+            let rules = SimRules { seed, usurped, ..SimRules::default() };
+            let (network, truth) = open_or_closed(&scope, rules);
+            let plan = Plan { rate: NonZeroU32::new(20_000), ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            assert_eq!(outcome.report.verdict, Verdict::Complete, "seed {seed}: {:?}", outcome.report);
+            check_exact(seed, &notebook, &truth, false);
+        }
+    }
+}
+
+/// One error of a router is no sign that anything comes back from beyond it.
+#[test]
+fn an_error_of_a_router_proves_no_silence() {
+    for seed in seeds() {
+        let scope = scope("198.18.0.0/24", "risky");
+        let target = scope.target(77);
+        let rules = SimRules { seed, otherwise: Behaviour::Silent, ..SimRules::default() };
+        let network = SimNetwork::new(rules, [((target.ip, target.port), Behaviour::Icmp(3, 13))]);
+        let (outcome, _) = sweep(&plan(scope, seed), &network);
+        let reasons = &outcome.report.unknown_reasons;
+        assert_eq!(*reasons, BTreeMap::from([(UnknownReason::NothingHeard, 1535)]), "seed {seed}");
     }
 }
 

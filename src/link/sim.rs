@@ -36,6 +36,8 @@ pub struct SimRules {
     pub refuse_every: Option<u64>,
     /// Spans of virtual time in which the network carries nothing, and what the guard says of that, if it notices.
     pub outages: Vec<(Tick, Tick, Option<Trouble>)>,
+    /// Spans of virtual time in which a device on the way answers in the place of everybody, and how.
+    pub usurped: Vec<(Tick, Tick, Behaviour)>,
     /// Probes a second that the network carries; what comes above that is lost.
     pub capacity_pps: Option<f64>,
     /// Resets a second that one host sends at most, by the second.
@@ -55,6 +57,7 @@ impl Default for SimRules {
             blind: Vec::new(),
             refuse_every: None,
             outages: Vec::new(),
+            usurped: Vec::new(),
             capacity_pps: None,
             resets_pps: None,
         }
@@ -214,7 +217,10 @@ impl State {
         if !self.carries() || self.roll() < self.rules.loss_out {
             return;
         }
-        let behaviour = *self.ports.get(&(probe.ip, probe.port)).unwrap_or(&self.rules.otherwise);
+        let now = self.now;
+        let usurper = self.rules.usurped.iter().find(|(from, to, _)| (*from..*to).contains(&now));
+        let own = || *self.ports.get(&(probe.ip, probe.port)).unwrap_or(&self.rules.otherwise);
+        let behaviour = usurper.map_or_else(own, |(.., behaviour)| *behaviour);
         let ack = probe.sequence.wrapping_add(1);
         let by = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let answers: &[Answer] = match behaviour {

@@ -32,11 +32,14 @@ pub fn why_unknown(reason: UnknownReason) -> &'static str {
         UnknownReason::CanariesSilent => {
             "what was known to answer fell silent; look beyond the next hop for a failed uplink, a full connection table or a firewall that blocks this host, then sweep slower (--rate or --rate-max)"
         }
+        UnknownReason::CanariesChanged => {
+            "what had answered before gave other answers, all at once; look for a firewall or an intrusion prevention system that has begun to answer in the place of others, and let it know this host"
+        }
         UnknownReason::PathLossy => {
             "so much was lost on the way that silence proves nothing; sweep slower (--rate or --rate-max) or try more often (--tries)"
         }
         UnknownReason::NothingHeard => {
-            "not one answer came back, so that silence proves nothing; name an endpoint that is known to answer (--canary IP:PORT), or look at the way there (portreeve doctor TARGET)"
+            "not one target answered by itself, so that silence proves nothing; name an endpoint that is known to answer (--canary IP:PORT), or look at the way there (portreeve doctor TARGET)"
         }
         UnknownReason::TriesSpent => {
             "too few of the most probes that a target may get were worth anything, as where a host answers only some of them; sweep it slower (--host-rate)"
@@ -74,6 +77,9 @@ fn what_happened(path: &PathReport, outage: &OutageReport) -> String {
         UnknownReason::NextHopSilent => format!("{next_hop} on {interface} was silent"),
         UnknownReason::NextHopMoved => format!("{next_hop} on {interface} was at another hardware address"),
         UnknownReason::CanariesSilent => format!("all that is known to answer by {way} was silent"),
+        UnknownReason::CanariesChanged => {
+            format!("somebody answered for all that is known to answer by {way}")
+        }
         UnknownReason::PathLossy => format!("most of what went by {way} was lost"),
         UnknownReason::Interrupted
         | UnknownReason::ReceiverDropped

@@ -50,12 +50,14 @@ pub struct Board<'a> {
     pub answered: Counter,
     /// Counted by the receiver: targets that answered only to a later try that counts.
     pub late: Counter,
-    /// Counted by the receiver: targets whose answers contradict each other.
-    pub contradictory: Counter,
+    /// Counted by the receiver: answers that did not settle their target, because they contradict others or are hints.
+    pub unsettled: Counter,
     /// Counted by the receiver: targets that have been open at some time.
     pub open: Counter,
     /// Counted by the receiver: answers with a valid cookie.
     pub received: Counter,
+    /// Counted by the receiver: probes that the link answered by itself, so that nothing left.
+    pub known: Counter,
     /// Counted by the receiver: frames that are no answer to us.
     pub foreign: Counter,
     /// Read by the receiver from the kernel.
@@ -79,6 +81,8 @@ pub struct SenderCounters {
     pub canaries: Counter,
     /// Times that it refused one.
     pub refused: Counter,
+    /// Answers that it took back.
+    pub retracted: Counter,
 }
 
 /// An answer on its way to the driver.
@@ -113,9 +117,10 @@ impl<'a> Board<'a> {
             senders: (0..senders).map(|_| SenderCounters::default()).collect(),
             answered: Counter::default(),
             late: Counter::default(),
-            contradictory: Counter::default(),
+            unsettled: Counter::default(),
             open: Counter::default(),
             received: Counter::default(),
+            known: Counter::default(),
             foreign: Counter::default(),
             dropped: Counter::default(),
             patience: Counter::default(),
@@ -191,9 +196,16 @@ impl<'a> Board<'a> {
         self.senders.iter().map(|sender| sender.refused.get()).sum()
     }
 
+    /// Targets whose answers stand. A sender that reads it sees at least what it took back itself, and so does not
+    /// believe its own part to be done when it is not.
+    pub fn answered(&self) -> u64 {
+        let retracted: u64 = self.senders.iter().map(|sender| sender.retracted.get()).sum();
+        self.answered.get().saturating_sub(retracted)
+    }
+
     /// Whether every target has answered, and none needs to be asked again.
     pub fn is_all_answered(&self) -> bool {
-        self.answered.get() == self.table.len() && self.contradictory.get() == 0
+        self.answered() == self.table.len() && self.unsettled.get() == 0
     }
 
     /// Asks all threads to end.

@@ -17,7 +17,7 @@ use super::report::{
 use super::run::{Ending, Observer, Outcome, Progress, RunError};
 use super::seeing::Outage;
 use crate::link::clock::Tick;
-use crate::target::state::State;
+use crate::target::state::{Reason, State};
 use crate::target::table::Cell;
 
 /// Of canaries asked so often, the share that was lost says something.
@@ -64,7 +64,7 @@ impl<'a> Driver<'a> {
         }
         self.observer.progressed(&Progress {
             declared: self.board.table.len(),
-            answered: self.board.answered.get(),
+            answered: self.board.answered(),
             open: self.board.open.get(),
             sent: self.board.sent(),
             dropped: self.board.dropped.get(),
@@ -106,7 +106,7 @@ impl<'a> Driver<'a> {
             unknown_reasons,
             ledger,
             packets: Packets {
-                sent: board.sent(),
+                sent: board.sent().saturating_sub(board.known.get()),
                 canaries: board.asked(),
                 received: board.received.get(),
                 foreign: board.foreign.get(),
@@ -157,14 +157,18 @@ impl<'a> Driver<'a> {
         let mut reasons = BTreeMap::new();
         for position in 0..self.board.table.len() {
             let cell = self.board.table.get(position);
-            let doubt = if cell.is_silent() { self.doubt(position, cell, silence) } else { None };
+            let doubt = self.doubt(position, cell, silence);
             let state = doubt.map_or_else(|| cell.reason().state(), |_| State::Unknown);
             ledger.enter(state);
             if let Some(reason) = doubt {
                 *reasons.entry(reason).or_insert(0) += 1;
             }
-            let listed = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
-            if listed && self.board.table.mark_reported(position).is_some() {
+            let is_wanted = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
+            // What was said and does not hold has to be set right.
+            let is_wrong = cell.is_retracted() || (doubt.is_some() && cell.is_reported());
+            let is_news =
+                || doubt.is_some() || cell.is_silent() || self.board.table.mark_reported(position).is_some();
+            if (is_wanted || is_wrong) && is_news() {
                 let answer = Answer { position, rtt_us: None, ttl: 0 };
                 let observation = Observation { unknown: doubt, ..self.observation(answer, cell, state) };
                 self.observer.observed(&observation)?;
@@ -173,11 +177,20 @@ impl<'a> Driver<'a> {
         Ok((ledger, reasons))
     }
 
-    /// Why the silence of a target is no answer, if it is none.
+    /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the question
+    /// who is there.
     fn doubt(&self, position: u64, cell: Cell, silence: &Silence) -> Option<UnknownReason> {
         let plan = self.board.plan;
-        let path =
-            if silence.too_few.len() > 1 { plan.path_of(self.board.target_at(position).ip) } else { 0 };
+        let path = || {
+            if silence.too_few.len() > 1 { plan.path_of(self.board.target_at(position).ip) } else { 0 }
+        };
+        if cell.reason() == Reason::NoNeighbour && plan.mute.contains(&path()) {
+            return Some(UnknownReason::NothingHeard);
+        }
+        if !cell.is_silent() {
+            return None;
+        }
+        let path = path();
         if cell.counted() < plan.tries || !silence.finished {
             return Some(silence.too_few[path]);
         }
@@ -259,6 +272,7 @@ mod tests {
             host_rate: None,
             network_rate: None,
             canaries: Vec::new(),
+            mute: Vec::new(),
             routes: Arc::default(),
             source_ports: SourcePorts { first: 16_384, count: 16_384 },
             wanted: StateSet::all(),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::board::{Answer, Board};
-use super::canary::{Listener, Tally};
+use super::canary::{Kind, Listener, Tally};
 use super::governor::{Counts, Governor};
 use super::limited::LateAnswers;
 use super::seeing::{Outage, Testimony, Watch, Witness};
@@ -95,6 +95,9 @@ impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
 
     fn look(&mut self, emptied: Tick, now: Tick) -> Result<(), LinkError> {
         let (board, watch) = (self.board, &mut self.watch);
+        if watch.wake(now) {
+            self.ear.canaries.void_open();
+        }
         let drops = self.link.dropped()?;
         board.dropped.set(drops - self.first_drops);
         let patience = self.ear.trips.patience();
@@ -131,7 +134,7 @@ fn counts(board: &Board<'_>, tallies: &[Tally]) -> Counts {
         sent: board.sent(),
         refused: board.refused(),
         dropped: board.dropped.get(),
-        prompt: board.answered.get() - late,
+        prompt: board.answered.get().saturating_sub(late),
         late,
         asked: tallies.iter().map(|tally| tally.asked).sum(),
         lost: tallies.iter().map(|tally| tally.lost).sum(),
@@ -146,10 +149,11 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
         board.foreign.add(1);
         return;
     };
-    board.received.add(1);
-    // The link's own word is no sign that the network carries anything.
+    // The link's own word never was on the network.
+    let by_link = matches!(reply.answer, Said::NoNeighbour { .. } | Said::NoRoute { .. });
+    if by_link { &board.known } else { &board.received }.add(1);
     let path = board.plan.path_of(reply.ip);
-    if !board.has_heard(path) && !matches!(reply.answer, Said::NoNeighbour { .. } | Said::NoRoute { .. }) {
+    if !board.has_heard(path) && is_by_target(reply) {
         board.note_heard(path);
         let is_last_try = try_number == Some(cell.sent());
         let ago = if is_last_try { board.times.elapsed(position, arrival.at) } else { Duration::ZERO };
@@ -171,17 +175,17 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     if state == State::Open {
         board.open.add(1);
     }
-    if recorded == Recorded::Changed && board.table.get(position).is_contradictory() {
-        board.contradictory.add(1);
+    if recorded == Recorded::Changed && board.table.get(position).is_contradictory() || reason.is_hint() {
+        board.unsettled.add(1);
     }
     // The time of sending is that of the last try; an answer to an earlier one cannot be timed.
-    let rtt = (board.table.get(position).sent() == try_number)
+    let rtt = (!by_link && board.table.get(position).sent() == try_number)
         .then(|| board.times.elapsed(position, arrival.at))
         .filter(|rtt| *rtt < Duration::from_secs(60));
     if let Some(rtt) = rtt {
         ear.trips.note(rtt);
     }
-    if board.plan.wanted.has(state) || recorded == Recorded::Changed {
+    if board.plan.wanted.has(state) || recorded == Recorded::Changed || cell.is_retracted() {
         let rtt_us = rtt.map(|rtt| rtt.as_micros() as u32);
         // A full queue loses only the round-trip time: the driver finds the target in the table at the end.
         let _ = board.answers.push(Answer { position, rtt_us, ttl: reply.ttl });
@@ -194,7 +198,8 @@ fn first_answer(board: &Board<'_>, ear: &mut Ear, index: u64, position: u64, lat
     if !matches!(reason, Reason::SynAck | Reason::Rst) {
         return;
     }
-    board.canaries.offer(board.plan.path_of(board.plan.scope.target(index).ip), position);
+    let kind = if reason == Reason::SynAck { Kind::Open } else { Kind::Closed };
+    board.canaries.offer(board.plan.path_of(board.plan.scope.target(index).ip), position, kind);
     if late {
         board.late.add(1);
         let host = board.plan.scope.host_index(index);
@@ -204,6 +209,16 @@ fn first_answer(board: &Board<'_>, ear: &mut Ear, index: u64, position: u64, lat
                 let _ = sender.push(host);
             }
         }
+    }
+}
+
+/// Whether the target itself has answered. An error of a router on the way shows that we reach the router.
+#[inline]
+fn is_by_target(reply: &Reply) -> bool {
+    match reply.answer {
+        Said::SynAck { .. } | Said::Rst { .. } => true,
+        Said::Icmp { by, .. } => by == reply.ip,
+        Said::NoNeighbour { .. } | Said::NoRoute { .. } => false,
     }
 }
 
@@ -235,11 +250,23 @@ fn authenticate(board: &Board<'_>, ear: &mut Ear, reply: &Reply) -> Option<Found
             let token = board.cookie.canary_token(reply.source, &target, serial);
             (token.sequence, token.source_port) == acknowledged(reply)
         };
-        if !ear.canaries.hear(board.plan.path_of(reply.ip), position, is_answer) {
+        let as_before = is_as_before(cell.reason(), reply);
+        if !ear.canaries.hear(board.plan.path_of(reply.ip), position, as_before, is_answer) {
             return None;
         }
     }
     Some(Found { index, position, cell, try_number: answered })
+}
+
+/// Whether a canary answers as a target does that is in a state for this reason: open as open, closed as closed. From one
+/// that has not said yet what it is, either will do; the word of anybody else is no sign of life.
+#[inline]
+fn is_as_before(before: Reason, reply: &Reply) -> bool {
+    match reply.answer {
+        Said::SynAck { .. } => before != Reason::Rst,
+        Said::Rst { .. } => before != Reason::SynAck,
+        Said::Icmp { .. } | Said::NoNeighbour { .. } | Said::NoRoute { .. } => false,
+    }
 }
 
 /// The sequence number and the source port that the reply answers.

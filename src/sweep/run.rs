@@ -110,7 +110,7 @@ pub fn run(
         let mut senders = Vec::new();
         for (number, transmit) in ends.transmit.into_iter().enumerate() {
             let sender = Sender::new(board, number, transmit);
-            senders.push(spawn(scope, "sender", move || {
+            senders.push(spawn(scope, board, "sender", move || {
                 let ending = send_all(board, sender, clock);
                 let is_last = sending.fetch_sub(1, Ordering::AcqRel) == 1;
                 if is_last || !matches!(ending, Ending::Finished) {
@@ -120,7 +120,7 @@ pub fn run(
                 ending
             }));
         }
-        let receiving = spawn(scope, "receiver", move || {
+        let receiving = spawn(scope, board, "receiver", move || {
             let mut receiver = receiver;
             let received = receive_all(board, &mut receiver, clock);
             board.end();
@@ -222,12 +222,18 @@ fn random_key() -> Result<[u8; 16], RunError> {
 
 type Spawned<'scope, T> = std::io::Result<std::thread::ScopedJoinHandle<'scope, T>>;
 
+/// Starts a thread of the sweep. Where it cannot be started, the others would wait for it for ever.
 fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
+    board: &Board<'_>,
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Spawned<'scope, T> {
-    std::thread::Builder::new().name(name.into()).spawn_scoped(scope, work)
+    let spawned = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, work);
+    if spawned.is_err() {
+        board.end();
+    }
+    spawned
 }
 
 /// What a thread came to; `None` where it could not be started, or panicked. A panic aborts the release binary, and in

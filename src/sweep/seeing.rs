@@ -25,6 +25,10 @@ pub const LOST_AFTER: Duration = Duration::from_secs(10);
 /// How long a path may go without a good word, even if there is no bad one, before it is given up.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(40);
 
+/// How long the receiver may be away before it takes itself for stopped, as by a signal, a debugger, or a machine that
+/// was put to sleep.
+const STOPPED_AFTER: Duration = Duration::from_secs(1);
+
 /// Paths that are told apart, one bit for each. Those beyond share the last one's fate, which only costs probes.
 pub const MOST_PATHS: usize = 64;
 
@@ -143,6 +147,8 @@ pub enum Testimony {
     Good(Tick),
     /// It is broken, for this reason.
     Bad(UnknownReason),
+    /// The same, from this moment on at the latest, even if something later has been called good.
+    BadSince(UnknownReason, Tick),
 }
 
 /// A time that a path was in trouble.
@@ -230,6 +236,22 @@ impl Watch {
         self.paths.into_iter().map(|path| path.outages).collect()
     }
 
+    /// To be called before anything else is entered at `now`: says whether this host itself was stopped since the last
+    /// look. Then nothing was seen, and nobody was asked who could have vouched for a path.
+    pub fn wake(&mut self, now: Tick) -> bool {
+        let gap = now.since(self.looked);
+        if gap > STOPPED_AFTER {
+            let reason = UnknownReason::ReceiverDropped;
+            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, reason });
+            for path in &mut self.paths {
+                path.good_until = path.good_until.map(|until| until + gap);
+                path.since = path.since.map(|since| since + gap);
+            }
+            return true;
+        }
+        false
+    }
+
     /// Enters what a witness says of a path, at `now`.
     pub fn hear(&mut self, path: usize, witness: Witness, testimony: Testimony, now: Tick) {
         let Some(watched) = self.paths.get_mut(path) else { return };
@@ -243,6 +265,10 @@ impl Watch {
                 if let Some(reason) = trouble {
                     self.add_pending(BlindSlice { from, to: now, path: Some(path), reason });
                 }
+            }
+            Testimony::BadSince(reason, since) => {
+                watched.good_until[at] = watched.good_until[at].min(since);
+                self.hear(path, witness, Testimony::Bad(reason), now);
             }
             Testimony::Bad(reason) => {
                 watched.trouble[at] = Some(reason);
@@ -442,6 +468,21 @@ mod tests {
         );
         let outage = Outage { reason: UnknownReason::LinkDown, from: ms(900), until: Some(ms(4100)) };
         assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+    }
+
+    #[test]
+    fn whoever_was_stopped_has_seen_nothing_and_gives_nobody_up() {
+        let seeing = Seeing::new(1);
+        let mut watch = Watch::new(ms(0), 0, 1);
+        watch.hear(0, Witness::Canaries, Testimony::Bad(UnknownReason::CanariesSilent), ms(900));
+        watch.look(&seeing, ms(1000), ms(1000), 0, PATIENCE);
+        assert!(!watch.wake(ms(1500)), "a busy machine is none that was stopped");
+        let later = ms(1000) + FORGOTTEN_AFTER * 2;
+        assert!(watch.wake(later));
+        watch.look(&seeing, later, later, 0, PATIENCE);
+        assert_eq!((seeing.troubled(), seeing.lost()), (0b1, 0));
+        let slice = seeing.take_blind(0).expect("a blind slice");
+        assert_eq!((slice.from, slice.to, slice.path), (ms(950), later, None));
     }
 
     #[test]

@@ -105,6 +105,12 @@ impl Reason {
         }
     }
 
+    /// Whether the reason is a hint and no proof, as a router gives that has lost its way for a moment: RFC 1122, section
+    /// 3.2.2.1, for hosts, and RFC 4443, section 3.1. Such a target is tried as often as a silent one.
+    pub fn is_hint(self) -> bool {
+        matches!(self, Reason::IcmpNetUnreachable | Reason::IcmpHostUnreachable | Reason::IcmpTimeExceeded)
+    }
+
     /// What is known once `next` has been heard after `self`: open beats closed beats the rest, and open together with
     /// closed is a contradiction, for the same port cannot have been both.
     pub fn merge(self, next: Reason) -> Reason {

@@ -1,13 +1,15 @@
 //! The table: one atomic cell for each target, shared by sender and receiver without any lock.
 //!
 //! # A cell
-//! Sixteen bits: `reason` (5), tries `sent` (4), tries that `count` (4), `reported` (1), two spare. Who writes what:
+//! Sixteen bits: `reason` (5), tries `sent` (4), tries that `count` (4), `reported` (1), `retracted` (1), one spare. Who
+//! writes what:
 //!
 //! | bits | sender | receiver | reporter |
 //! |---|---|---|---|
 //! | sent, count | adds before each probe leaves; takes back what was refused or void | reads | reads |
-//! | reason | reads | merges each valid answer | reads |
-//! | reported | – | takes back when the reason changes | sets |
+//! | reason | takes back what is not to be believed | merges each valid answer | reads |
+//! | reported | takes back with the reason | takes back when the reason changes | sets |
+//! | retracted | sets when it takes back what was reported | – | reads |
 //!
 //! A try *counts* if we would have heard the answer to it. A target is silent while no answer is in; only silence after
 //! enough tries that count is `filtered`, everything else that is silent is `unknown`.
@@ -32,6 +34,7 @@ const COUNT_SHIFT: u32 = 9;
 const COUNT_ONE: u16 = 1 << COUNT_SHIFT;
 const FOUR_BITS: u16 = 0xf;
 const REPORTED: u16 = 1 << 13;
+const RETRACTED: u16 = 1 << 14;
 
 /// One reading of a cell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -69,11 +72,22 @@ impl Cell {
         self.0 & REPORTED != 0
     }
 
-    /// Whether another probe is due: nothing heard, or answers that contradict each other, and not enough tries that
-    /// count.
+    /// Whether something was reported of the target that has been taken back since.
+    #[inline]
+    pub fn is_retracted(self) -> bool {
+        self.0 & RETRACTED != 0
+    }
+
+    /// Whether another probe is due: nothing is settled, and too few tries count.
     #[inline]
     pub fn needs_probe(self, tries: u8) -> bool {
-        (self.is_silent() || self.is_contradictory()) && self.counted() < tries && self.sent() < MAX_SENT
+        !self.is_settled() && self.counted() < tries && self.sent() < MAX_SENT
+    }
+
+    /// Whether no further try could tell more: something was heard, and it is neither a mere hint nor a contradiction.
+    #[inline]
+    pub fn is_settled(self) -> bool {
+        !(self.is_silent() || self.is_contradictory() || self.reason().is_hint())
     }
 
     /// Whether the answers so far contradict each other.
@@ -172,9 +186,26 @@ impl Table {
     pub fn void(&self, position: u64, probes: Void) -> bool {
         self.cell(position)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
-                let counted = Cell(bits).counted();
-                let void = if probes == Void::All { counted } else { counted.min(1) };
-                (Cell(bits).is_silent() && void > 0).then(|| bits - u16::from(void) * COUNT_ONE)
+                let cell = Cell(bits);
+                let void = if probes == Void::All { cell.counted() } else { cell.counted().min(1) };
+                let is_open_question = cell.is_silent() || cell.reason().is_hint();
+                (is_open_question && void > 0).then(|| bits - u16::from(void) * COUNT_ONE)
+            })
+            .is_ok()
+    }
+
+    /// Sender: what was heard of the target may have been somebody else's word, so neither that nor any try so far
+    /// counts. Says whether there was anything to take back. A target that has been open once is left alone: whoever is
+    /// about to report it makes sure of that by a handshake.
+    pub fn retract(&self, position: u64) -> bool {
+        self.cell(position)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+                let cell = Cell(bits);
+                let is_said =
+                    !cell.is_silent() && !matches!(cell.reason().state(), State::Open | State::Conflict);
+                let retracted = if cell.is_reported() { RETRACTED } else { 0 };
+                let kept = bits & !(REASON | REPORTED | FOUR_BITS << COUNT_SHIFT);
+                is_said.then_some(kept | retracted)
             })
             .is_ok()
     }
@@ -203,11 +234,14 @@ impl Table {
         }
     }
 
-    /// Reporter: the target is about to be handed on. Returns the cell to hand on, or `None` if that was done before
-    /// and nothing has changed since.
+    /// Reporter: a target that has answered is about to be handed on. Returns the cell to hand on, or `None` if that was
+    /// done before and nothing has changed since, or if the answer has been taken back.
     pub fn mark_reported(&self, position: u64) -> Option<Cell> {
-        let before = Cell(self.cell(position).fetch_or(REPORTED, Ordering::Relaxed));
-        (!before.is_reported()).then_some(before)
+        let report = |bits| {
+            let cell = Cell(bits);
+            (!cell.is_silent() && !cell.is_reported()).then_some(bits | REPORTED)
+        };
+        self.cell(position).fetch_update(Ordering::Relaxed, Ordering::Relaxed, report).ok().map(Cell)
     }
 
     #[inline]

@@ -74,7 +74,7 @@ impl Caller {
         self.booked_out = false;
         for step in 0..self.asked.len() {
             let place = (self.next_place + step) % self.asked.len();
-            let Some(position) = canaries.position(place) else { continue };
+            let Some((position, kind)) = canaries.seated(place) else { continue };
             if now.since(self.asked[place]) < REST {
                 continue;
             }
@@ -85,7 +85,7 @@ impl Caller {
                 self.next_place = place + 1;
                 self.next_serial = self.next_serial.wrapping_add(1);
                 self.booked_out = false;
-                return Some(Question { serial: self.next_serial, place, position, at: now });
+                return Some(Question { serial: self.next_serial, place, position, kind, at: now });
             }
             self.booked_out = true;
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Canaries, FREE, Note, PLACES, QUEUED, Question, place_of};
+use super::{Canaries, FREE, Kind, Note, PLACES, QUEUED, Question, place_of};
 use crate::link::clock::Tick;
 use crate::sweep::report::UnknownReason;
 use crate::sweep::seeing::Testimony;
@@ -18,6 +18,10 @@ const KEPT: usize = 32;
 const LOST_IN_A_ROW: u32 = 6;
 const REMEMBERED: u32 = 12;
 const LOST_AMONG: u32 = 9;
+
+/// Canaries of one kind in a row that do not answer as before, nearly all of them with another answer, that make somebody
+/// else suspect. Fewer than [`REPLACED_AFTER`]: one whose service has ended loses its place.
+const CHANGED_IN_A_ROW: u32 = 4;
 
 /// Answered in a row that end the suspicion.
 const GOOD_IN_A_ROW: u32 = 3;
@@ -46,7 +50,10 @@ struct Asked {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Waiting,
+    /// As before.
     Answered,
+    /// Otherwise than before.
+    Changed,
     /// Never sent, or sent while we did not see.
     Void,
 }
@@ -64,9 +71,26 @@ pub struct Tally {
     pub calm_lost: u64,
     /// The fates of the last ones, a bit for each, the latest lowest; 1 for lost.
     recent: u32,
-    /// When the latest one that was answered had been asked.
-    good_until: Option<Tick>,
+    /// Those that are open and those that are closed.
+    strands: [Strand; 2],
     suspect: Option<UnknownReason>,
+}
+
+/// What is known of the canaries of one kind on one path.
+#[derive(Clone, Copy, Debug, Default)]
+struct Strand {
+    /// When the latest one that was answered as before had been asked; or, as long as none was, the first of all.
+    good_until: Option<Tick>,
+    /// The fates of the last ones, a bit for each, the latest lowest; 1 for lost.
+    recent: u32,
+    /// Those of the lost that did answer, but otherwise than before.
+    changed: u32,
+    /// The first place of those, since one has answered as before.
+    changed_place: Option<usize>,
+    /// Whether another place has changed, too: one service that is restarted is no usurper.
+    by_several: bool,
+    /// Whether somebody else seems to answer.
+    usurped: bool,
 }
 
 impl Listener {
@@ -100,7 +124,8 @@ impl Listener {
                     if !canaries.is_named(path) {
                         // Canaries that answered a moment ago vouch for that moment, and for nothing after it until one
                         // of them answers again.
-                        self.paths[path].good_until.get_or_insert(question.at);
+                        let strand = &mut self.paths[path].strands[question.kind as usize];
+                        strand.good_until.get_or_insert(question.at);
                     }
                 }
                 Note::Refused(place, serial) => {
@@ -112,8 +137,15 @@ impl Listener {
         }
     }
 
-    /// Whether an answer from this target of this path answers a question, by `is_answer`.
-    pub fn hear(&mut self, path: usize, position: u64, is_answer: impl Fn(u32) -> bool) -> bool {
+    /// Whether an answer from this target of this path answers a question, by `is_answer`. One that is not `as_before`
+    /// vouches for nothing: somebody else may have given it.
+    pub fn hear(
+        &mut self,
+        path: usize,
+        position: u64,
+        as_before: bool,
+        is_answer: impl Fn(u32) -> bool,
+    ) -> bool {
         let place = place_of(path, position);
         let Some(asked) = self.asked.get_mut(place) else { return false };
         let answered = asked
@@ -121,10 +153,12 @@ impl Listener {
             .rev()
             .find(|asked| asked.question.position == position && is_answer(asked.question.serial));
         let Some(asked) = answered else { return false };
-        if asked.fate == Fate::Waiting {
+        if asked.fate == Fate::Waiting && !as_before {
+            asked.fate = Fate::Changed;
+        } else if asked.fate == Fate::Waiting {
             asked.fate = Fate::Answered;
-            let tally = &mut self.paths[path];
-            tally.good_until = tally.good_until.max(Some(asked.question.at));
+            let strand = &mut self.paths[path].strands[asked.question.kind as usize];
+            strand.good_until = strand.good_until.max(Some(asked.question.at));
         }
         true
     }
@@ -154,13 +188,19 @@ impl Listener {
                     break;
                 }
                 Some(asked) if asked.fate == Fate::Void => {}
-                // One that has been pushed out by later questions was not answered before them.
-                asked => self.close(canaries, place, asked.is_some_and(|asked| asked.fate == Fate::Answered)),
+                Some(asked) => self.close(canaries, &asked.question, asked.fate),
+                None => {}
             }
             self.open.pop_front();
         }
-        for (path, tally) in self.paths.iter_mut().enumerate() {
-            match (tally.suspect, tally.good_until) {
+        for (path, tally) in self.paths.iter().enumerate() {
+            let usurped = tally.strands.iter().find(|strand| strand.usurped);
+            let good_until = tally.strands.iter().filter_map(|strand| strand.good_until).max();
+            match (tally.suspect, good_until) {
+                (Some(UnknownReason::CanariesChanged), _) => {
+                    let since = usurped.and_then(|strand| strand.good_until).unwrap_or_default();
+                    testify(path, Testimony::BadSince(UnknownReason::CanariesChanged, since));
+                }
                 (Some(reason), _) => testify(path, Testimony::Bad(reason)),
                 (None, Some(until)) => testify(path, Testimony::Good(until)),
                 // Somebody is known to answer, and has not.
@@ -171,9 +211,11 @@ impl Listener {
         }
     }
 
-    fn close(&mut self, canaries: &Canaries, place: usize, answered: bool) {
+    fn close(&mut self, canaries: &Canaries, question: &Question, fate: Fate) {
+        let place = question.place;
         let tally = &mut self.paths[place / PLACES];
-        tally.enter(answered);
+        tally.enter(question.kind, place, fate);
+        let answered = fate == Fate::Answered;
         let silent = &mut self.silent[place];
         *silent = if answered { 0 } else { silent.saturating_add(1) };
         // A host may go down in the middle of a sweep. That is no trouble of the path, as long as others answer.
@@ -187,10 +229,12 @@ impl Listener {
 
 impl Tally {
     /// Enters one fate, and judges the path by the latest ones.
-    fn enter(&mut self, answered: bool) {
+    fn enter(&mut self, kind: Kind, place: usize, fate: Fate) {
+        let answered = fate == Fate::Answered;
         self.asked += 1;
         self.lost += u64::from(!answered);
         self.recent = self.recent << 1 | u32::from(!answered);
+        self.strands[kind as usize].enter(place, fate);
         let before = self.suspect;
         if before.is_none() {
             self.calm_asked += 1;
@@ -198,6 +242,9 @@ impl Tally {
         }
         let among = (self.recent & ((1 << REMEMBERED) - 1)).count_ones();
         self.suspect = match before {
+            // Once somebody else has answered, all answers of that time are in doubt.
+            _ if self.strands.iter().any(|strand| strand.usurped) => Some(UnknownReason::CanariesChanged),
+            Some(UnknownReason::CanariesChanged) => None,
             _ if self.recent.trailing_ones() >= LOST_IN_A_ROW => Some(UnknownReason::CanariesSilent),
             None if among >= LOST_AMONG => Some(UnknownReason::PathLossy),
             Some(reason) if self.recent.trailing_zeros() < GOOD_IN_A_ROW => Some(reason),
@@ -215,6 +262,22 @@ impl Tally {
     }
 }
 
+impl Strand {
+    fn enter(&mut self, place: usize, fate: Fate) {
+        self.recent = self.recent << 1 | u32::from(fate != Fate::Answered);
+        self.changed = self.changed << 1 | u32::from(fate == Fate::Changed);
+        match fate {
+            Fate::Answered => (self.changed_place, self.by_several) = (None, false),
+            Fate::Changed => self.by_several |= *self.changed_place.get_or_insert(place) != place,
+            Fate::Waiting | Fate::Void => {}
+        }
+        let in_a_row = self.recent.trailing_ones();
+        let changed = (self.changed & ((1 << REMEMBERED) - 1)).count_ones();
+        self.usurped |= self.by_several && in_a_row >= CHANGED_IN_A_ROW && changed + 1 >= CHANGED_IN_A_ROW;
+        self.usurped &= self.recent.trailing_zeros() < GOOD_IN_A_ROW;
+    }
+}
+
 fn find(asked: &mut VecDeque<Asked>, serial: u32) -> Option<&mut Asked> {
     asked.iter_mut().rev().find(|asked| asked.question.serial == serial)
 }
@@ -227,7 +290,8 @@ mod tests {
     fn one_that_is_lost_after_the_trouble_is_over_accuses_nobody() {
         let mut tally = Tally::default();
         let mut enter = |answered: bool, times: u32| {
-            (0..times).for_each(|_| tally.enter(answered));
+            let fate = if answered { Fate::Answered } else { Fate::Waiting };
+            (0..times).for_each(|_| tally.enter(Kind::Closed, 0, fate));
             tally.suspect
         };
         assert_eq!(enter(true, 100), None);

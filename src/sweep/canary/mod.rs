@@ -9,6 +9,11 @@
 //! An operator may name targets that are known to answer. They are asked from the beginning on, and keep their places
 //! even if they are silent, so that their silence accuses the path where nobody else has answered.
 //!
+//! Canaries have to answer *as before*: open ones with a SYN-ACK, closed ones with a reset. Somebody on the way may begin
+//! to answer for everybody, as a firewall does that has had enough of us. Its resets pass for those of closed targets,
+//! and its SYN-ACKs for those of open ones; only the canaries of the other kind notice. So there are two kinds, and half
+//! of the places go to open targets first, which are few.
+//!
 //! A question is a SYN like any other probe, paced and capped like one. Its number comes from the same key by another
 //! message, so that no answer to it passes for an answer to a probe or the other way round.
 
@@ -27,6 +32,18 @@ pub const PLACES: usize = 128;
 const QUEUED: usize = 1 << 12;
 
 const FREE: u64 = u64::MAX;
+
+/// Marks the position of a canary that was open when it got its place.
+const OPEN: u64 = 1 << 63;
+
+/// What canaries are known to answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A SYN-ACK.
+    Open,
+    /// A reset; or one or the other, from one that was named and has not answered yet.
+    Closed,
+}
 
 /// The canaries of all paths. The receiver gives out the places; the sender asks.
 #[derive(Debug)]
@@ -47,6 +64,8 @@ pub struct Question {
     pub place: usize,
     /// Who was asked.
     pub position: u64,
+    /// What that one is known to answer.
+    pub kind: Kind,
     /// When.
     pub at: Tick,
 }
@@ -88,17 +107,22 @@ impl Canaries {
     /// Receiver: a target of this path has answered, and may become a canary. `Relaxed`: a place is a number and
     /// nothing else.
     #[inline]
-    pub fn offer(&self, path: usize, position: u64) {
-        if let Some(place) = self.places.get(place_of(path, position))
-            && place.load(Ordering::Relaxed) == FREE
-        {
-            place.store(position, Ordering::Relaxed);
+    pub fn offer(&self, path: usize, position: u64, kind: Kind) {
+        let place = place_of(path, position);
+        let Some(seat) = self.places.get(place) else { return };
+        let seated = seat.load(Ordering::Relaxed);
+        let gives_way = kind == Kind::Open && is_for_open(place) && seated & OPEN == 0 && !self.named[place];
+        if seated == FREE || gives_way {
+            let mark = if kind == Kind::Open { OPEN } else { 0 };
+            seat.store(position | mark, Ordering::Relaxed);
         }
     }
 
-    fn position(&self, place: usize) -> Option<u64> {
-        let position = self.places[place].load(Ordering::Relaxed);
-        (position != FREE).then_some(position)
+    /// Who has a place, if anybody does.
+    fn seated(&self, place: usize) -> Option<(u64, Kind)> {
+        let seated = self.places[place].load(Ordering::Relaxed);
+        let kind = if seated & OPEN == 0 { Kind::Closed } else { Kind::Open };
+        (seated != FREE).then_some((seated & !OPEN, kind))
     }
 
     /// Sender: this is about to be asked. Says whether the receiver will hear of it.
@@ -111,6 +135,12 @@ impl Canaries {
         // No room means that the receiver has 4,096 notes to read; it will take this one question for lost.
         let _ = self.notes.push(Note::Refused(place, serial));
     }
+}
+
+/// Whether a place goes to open targets first.
+#[inline]
+fn is_for_open(place: usize) -> bool {
+    place.is_multiple_of(2)
 }
 
 /// Spread over the places by position, so that the first hosts to answer do not take all of them.
@@ -147,7 +177,7 @@ mod tests {
                 assert!(canaries.announce(question));
                 listener.catch_up(canaries);
                 if answers(now, &question) {
-                    assert!(listener.hear(0, question.position, |serial| serial == question.serial));
+                    assert!(listener.hear(0, question.position, true, |serial| serial == question.serial));
                 }
             }
             listener.look(canaries, ms(now), PATIENCE, |path, testimony| {
@@ -160,7 +190,7 @@ mod tests {
 
     fn bench(members: u64) -> (Canaries, Caller, Listener) {
         let canaries = Canaries::new(1);
-        (0..members).for_each(|position| canaries.offer(0, position * 7));
+        (0..members).for_each(|position| canaries.offer(0, position * 7, Kind::Closed));
         (canaries, Caller::new(1), Listener::new(1))
     }
 
@@ -222,8 +252,8 @@ mod tests {
         let mut bench = bench(30);
         let said = drive(&mut bench, 1000..20_000, |_, question| question.position != 14);
         assert!(said.iter().all(|(_, testimony)| matches!(testimony, Testimony::Good(_))));
-        assert_eq!(bench.0.position(place_of(0, 14)), None);
-        assert_eq!(bench.0.position(place_of(0, 21)), Some(21));
+        assert_eq!(bench.0.seated(place_of(0, 14)), None);
+        assert_eq!(bench.0.seated(place_of(0, 21)), Some((21, Kind::Closed)));
     }
 
     #[test]
@@ -231,10 +261,10 @@ mod tests {
         let mut bench = bench(30);
         bench.0.seat(0, 14);
         let said = drive(&mut bench, 1000..20_000, |_, question| question.position != 14);
-        assert_eq!(bench.0.position(place_of(0, 14)), Some(14));
+        assert_eq!(bench.0.seated(place_of(0, 14)), Some((14, Kind::Closed)));
         assert!(said.iter().all(|(_, testimony)| matches!(testimony, Testimony::Good(_))), "others answer");
-        bench.0.offer(0, 14 + (1 << 57));
-        assert_eq!(bench.0.position(place_of(0, 14)), Some(14));
+        bench.0.offer(0, 14 + (1 << 57), Kind::Open);
+        assert_eq!(bench.0.seated(place_of(0, 14)), Some((14, Kind::Closed)));
     }
 
     #[test]
@@ -270,9 +300,9 @@ mod tests {
         canaries.announce(question);
         listener.look(&canaries, ms(7000), PATIENCE, |_, _| ());
         for _ in 0..2 {
-            assert!(listener.hear(0, question.position, |serial| serial == question.serial));
+            assert!(listener.hear(0, question.position, true, |serial| serial == question.serial));
         }
-        assert!(!listener.hear(0, question.position, |serial| serial == question.serial + 1));
+        assert!(!listener.hear(0, question.position, true, |serial| serial == question.serial + 1));
         assert_eq!((listener.tallies()[0].asked, listener.tallies()[0].lost), (1, 1));
     }
 

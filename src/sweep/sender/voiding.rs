@@ -39,6 +39,10 @@ impl<T: Transmit> Sender<'_, T> {
             let concerned = |path| board.plan.path_of(board.target_at(position).ip) == path;
             if slice.path.is_none_or(concerned) {
                 self.lap_worked |= board.table.void(position, which);
+                if slice.reason == UnknownReason::CanariesChanged && board.table.retract(position) {
+                    board.senders[self.number].retracted.add(1);
+                    self.lap_worked = true;
+                }
             }
         });
     }
