@@ -951,3 +951,64 @@ fn tries_are_a_second_apart() {
         assert_eq!(network.probes().len(), 3 * 64, "seed {seed}");
     }
 }
+
+/// Caps so low that every slot has a probe waiting for it. Questions to canaries take some of these slots, and no more
+/// than a small share: the sweep ends when the caps let it, and the canaries are still asked.
+#[test]
+fn questions_take_a_small_share_of_the_slots_of_caps() {
+    let cap = NonZeroU32::new;
+    let cases = [
+        ("198.18.0.0/32", "1-6", 10_000, cap(1), None, 6.0),
+        ("198.18.0.0/32", "1-100", 10_000, cap(1), None, 100.0),
+        ("198.18.0.0/30", "1-200", 10_000, cap(10), None, 20.0),
+        ("198.18.0.0/26", "22", 2000, None, cap(10), 6.4),
+        ("198.18.0.0/26", "risky", 2000, None, cap(20), 19.2),
+        ("198.18.0.0/26", "risky", 2000, cap(200), cap(40), 9.6),
+        ("198.18.0.0/24", "1-10", 10_000, None, cap(100), 25.6),
+        ("198.18.0.0/24", "1-100", 200_000, None, cap(1000), 25.6),
+        ("198.18.0.0/23", "1-100", 200_000, cap(200), cap(5000), 5.12),
+    ];
+    for (network, ports, rate, host_rate, network_rate, seconds) in cases {
+        for seed in seeds() {
+            let plan = Plan {
+                rate: cap(rate),
+                host_rate,
+                network_rate,
+                wanted: StateSet::default(),
+                ..plan(scope(network, ports), seed)
+            };
+            let (outcome, _) = sweep(&plan, &SimNetwork::new(SimRules { seed, ..SimRules::default() }, []));
+            let report = &outcome.report;
+            let what = format!("seed {seed}, {network} x {ports}: {report:?}");
+            assert_eq!(report.ledger.closed, report.ledger.declared, "{what}");
+            assert_eq!(report.packets.sent, report.ledger.declared, "{what}");
+            let took = report.duration_ms as f64 / 1000.0;
+            assert!(
+                (seconds * 0.9..seconds * 1.15 + 3.0).contains(&took),
+                "{took} s instead of {seconds}: {what}"
+            );
+            let share = report.packets.canaries as f64 / report.packets.sent as f64;
+            assert!(share < 0.07 || report.packets.canaries <= 3, "{share} of the packets: {what}");
+            assert!(share > 0.005 || report.packets.sent <= 100, "{share} of the packets: {what}");
+        }
+    }
+}
+
+/// The same where silence must be vouched for: what was silent in an outage that only canaries can tell of is probed
+/// again, though caps leave them no slot of their own.
+#[test]
+fn canaries_vouch_for_a_path_under_caps() {
+    for (host_rate, network_rate) in [(None, 500), (NonZeroU32::new(20), 2000)] {
+        for seed in seeds() {
+            let outages = vec![(ms(2000), ms(5000), None)];
+            let scope = scope("198.18.0.0/25", "1-30");
+            let (network, truth) = mixed(&scope, SimRules { seed, outages, ..SimRules::default() });
+            let network_rate = NonZeroU32::new(network_rate);
+            let plan = Plan { tries: 1, host_rate, network_rate, ..plan(scope, seed) };
+            let (outcome, notebook) = sweep(&plan, &network);
+            let report = &outcome.report;
+            assert_eq!(report.verdict, Verdict::Complete, "seed {seed}, {network_rate:?}: {report:?}");
+            check_exact(seed, &notebook, &truth, false);
+        }
+    }
+}

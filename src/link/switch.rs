@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{LinkError, Probe, Transmit};
 
+/// Probes that there is room for from the beginning: a sender hands over no more at once.
+const ROOM: usize = 256;
+
 /// Addresses that one of the links leads to, both ends included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Track {
@@ -38,8 +41,9 @@ impl Switch {
     /// A switch over these links, of which each track names one.
     pub fn new(mut tracks: Vec<Track>, links: Vec<Box<dyn Transmit>>) -> Self {
         tracks.sort_unstable_by_key(|track| track.first);
-        let branch = |link| Branch { link, batch: Vec::new(), places: Vec::new() };
-        Switch { tracks, links: links.into_iter().map(branch).collect(), refused: Vec::new() }
+        let branch =
+            |link| Branch { link, batch: Vec::with_capacity(ROOM), places: Vec::with_capacity(ROOM) };
+        Switch { tracks, links: links.into_iter().map(branch).collect(), refused: Vec::with_capacity(ROOM) }
     }
 
     #[inline]
@@ -167,6 +171,17 @@ mod tests {
         assert_eq!(refused, [4, 6, 8]);
         assert_eq!(*took[0].lock().expect("no panic"), [0, 3, 9]);
         assert_eq!(*took[1].lock().expect("no panic"), [1, 2, 5, 7, 10, 11].map(|n| n as u16));
+    }
+
+    #[test]
+    fn a_full_batch_takes_no_memory_that_was_not_there_from_the_beginning() {
+        let (mut switch, _) = switch();
+        let room =
+            |switch: &Switch| switch.links.iter().map(|branch| branch.batch.as_ptr()).collect::<Vec<_>>();
+        let before = room(&switch);
+        let probes = vec![probe("198.18.1.1", 1); ROOM];
+        switch.transmit(&probes, &mut Vec::new()).expect("it takes");
+        assert_eq!(room(&switch), before);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl<'a> Board<'a> {
             table: Table::new(len)?,
             times: SendTimes::new(len),
             cookie: Cookie::new(key, plan.source_ports),
-            seeing: Seeing::new(senders),
+            seeing: Seeing::new(senders).for_paths(plan.paths()),
             canaries: named_canaries(plan, &order),
             order,
             limited: (0..senders).map(|_| Queue::new(LIMITED)).collect(),

@@ -2,9 +2,12 @@
 //!
 //! Probes to one host are booked into slots one gap apart, and so are those to one network (an IPv4 /24, an IPv6 /64),
 //! because what answers for an address may be a device that answers for all of them. A probe whose slots are now leaves
-//! at once; one whose slot lies ahead waits in a heap until it comes. A probe that comes late to its slot (the sender
-//! was stalled) gives it up and books a new one, because leaving late would put it too close to the next: so two probes
-//! to one host are never closer than a gap, which is what makes the cap hold in *any* second.
+//! at once; one whose slot lies ahead waits in a heap until it comes. A probe may come a little late to its slot,
+//! because the sender sleeps and works in batches; one that comes later than that gives it up and books a new one.
+//!
+//! What leaves in any second had its slot in that second or in the lateness before it. So with a gap of 1.01 s / cap and
+//! a lateness of just under 1 % of a second, that is never more than the cap, as with the [pacer](super::pacer); and
+//! the price is the same, 1 % of the cap.
 //!
 //! Both slots are booked together, and the later one is when the probe leaves. For the host that is also the slot that
 //! is taken. A network's slots go on from where they were, because one host that is booked out must not keep its
@@ -18,19 +21,31 @@ use std::time::Duration;
 
 use crate::link::clock::Tick;
 
-/// The finest step of a slot: 2^15 ns, about 33 µs. In 32 bits that wraps after 39 hours, and half of that is what two
-/// slots may lie apart before they are mixed up.
-const STEP_SHIFT: u32 = 15;
+/// Slots are counted in steps of a power of two nanoseconds, in 32 bits that wrap. The coarsest step, about 33 µs, wraps
+/// after 39 hours, and half of that is what two slots may lie apart before they are mixed up.
+const COARSEST_SHIFT: u32 = 15;
+
+/// The step where there is no cap yet: fine enough for the caps of hosts that are slowed down.
+const UNCAPPED_SHIFT: u32 = 12;
+
+/// A gap has at least 2^8 steps, where nanoseconds allow it, so that no more than 0.4 % of a cap is rounded away.
+const GAP_BITS: u32 = 8;
+
+/// And at most so many, or what may wait for one book's slots would reach beyond half of the steps.
+const MOST_GAP: u64 = (1 << 31) / (MOST_WAITING as u64 + 2 * MOST_AT_ONCE);
 
 /// With more hosts (or networks) than this, several share a slot book: 16 MiB are enough. The cap then holds for them
 /// together, and so for each.
 const MOST_BOOKS: u64 = 1 << 22;
 
-/// Probes that may wait for their slots at once.
+/// Probes that may wait for their slots at once, give or take [`MOST_AT_ONCE`].
 pub const MOST_WAITING: usize = 1 << 16;
 
-/// How late a probe may be for its slot.
-const LATE: Duration = Duration::from_micros(200);
+/// Probes that may be asked for in one go once there is room for another to wait.
+pub const MOST_AT_ONCE: u64 = 32;
+
+/// How late a probe may be for its slot: less than this, which is 1 % of a second.
+const LATE: Duration = Duration::from_millis(10);
 
 /// Whom a probe goes to, as numbers that tell hosts and networks apart.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -46,7 +61,7 @@ pub struct Place {
 pub struct Caps {
     hosts: Books,
     networks: Books,
-    /// When the next probe may really leave to a network.
+    /// Up to when the probes that really left to a network have used up its slots.
     left: Books,
     /// Probes that wait for their slot.
     waiting: BinaryHeap<Reverse<Waiting>>,
@@ -67,7 +82,7 @@ impl Caps {
             hosts: Books::new(hosts, host_pps),
             networks: Books::new(hosts, network_pps),
             left: Books::new(hosts, network_pps),
-            waiting: BinaryHeap::new(),
+            waiting: BinaryHeap::with_capacity(MOST_WAITING + MOST_AT_ONCE as usize),
         }
     }
 
@@ -77,14 +92,10 @@ impl Caps {
         let (host, network) =
             (self.hosts.free_at(place.host, now), self.networks.free_at(place.network, now));
         self.networks.book(place.network, network.unwrap_or(now));
-        let slot = match (host, network) {
-            (None, None) if self.left.free_at(place.network, now).is_none() => {
-                self.hosts.book(place.host, now);
-                self.left.book(place.network, now);
-                return true;
-            }
-            (None, None) => self.left.free_at(place.network, now).unwrap_or(now),
-            (host, network) => host.max(network).unwrap_or(now),
+        let Some(slot) = host.max(network).max(self.left.room_at(place.network, now)) else {
+            self.hosts.book(place.host, now);
+            self.left.use_up(place.network, now);
+            return true;
         };
         self.hosts.book(place.host, slot);
         self.waiting.push(Reverse(Waiting { slot, position, place }));
@@ -93,13 +104,21 @@ impl Caps {
 
     /// Takes the slots of a target that may be probed now; books nothing and keeps nothing where it may not.
     pub fn try_now(&mut self, place: Place, now: Tick) -> bool {
-        let free = self.hosts.free_at(place.host, now).is_none()
-            && self.networks.free_at(place.network, now).is_none()
-            && self.left.free_at(place.network, now).is_none();
+        let free = self.networks.free_at(place.network, now).is_none()
+            && self.left.room_at(place.network, now).is_none()
+            && self.try_host(place.host, now);
         if free {
-            self.hosts.book(place.host, now);
             self.networks.book(place.network, now);
-            self.left.book(place.network, now);
+            self.left.use_up(place.network, now);
+        }
+        free
+    }
+
+    /// Takes the slot of a host that may be probed now, for one who stands in for a probe to its network.
+    pub fn try_host(&mut self, host: u64, now: Tick) -> bool {
+        let free = self.hosts.free_at(host, now).is_none();
+        if free {
+            self.hosts.book(host, now);
         }
         free
     }
@@ -111,8 +130,8 @@ impl Caps {
     }
 
     /// Probes this host no faster than so many times a second from now on.
-    pub fn slow_down(&mut self, host: u64, pps: NonZeroU32) {
-        self.hosts.slow_down(host, pps);
+    pub fn slow_down(&mut self, host: u64, pps: NonZeroU32, now: Tick) {
+        self.hosts.slow_down(host, pps, now);
     }
 
     /// Probes this host as fast as all others again.
@@ -121,8 +140,8 @@ impl Caps {
     }
 
     /// Probes every host half as fast from now on, but no slower than `floor_pps`.
-    pub fn halve_hosts(&mut self, floor_pps: NonZeroU32) {
-        self.hosts.halve(floor_pps);
+    pub fn halve_hosts(&mut self, floor_pps: NonZeroU32, now: Tick) {
+        self.hosts.halve(floor_pps, now);
     }
 
     /// The next position whose slot has come.
@@ -135,8 +154,8 @@ impl Caps {
             self.waiting.pop();
             let Waiting { slot, position, place } = first;
             let in_time = self.hosts.is_in_time(slot, now);
-            if in_time && self.left.free_at(place.network, now).is_none() {
-                self.left.book(place.network, now);
+            if in_time && self.left.room_at(place.network, now).is_none() {
+                self.left.use_up(place.network, now);
                 return Some(position);
             }
             if self.admit(place, position, now) {
@@ -151,6 +170,11 @@ impl Caps {
         self.waiting.peek().map(|Reverse(waiting)| waiting.slot)
     }
 
+    /// Forgets who waits.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// How many probes wait for their slot.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -160,29 +184,36 @@ impl Caps {
 /// The slot books of one kind.
 #[derive(Debug)]
 struct Books {
-    /// Steps between two probes; 0 for no cap.
+    /// A step is 2 to the power of this, in nanoseconds.
+    shift: u32,
+    /// Between two probes, in nanoseconds and in steps; 0 for no cap.
+    gap_nanos: u64,
     gap: u32,
+    /// How late a probe may be, in steps.
     late: u32,
     /// How many books there are, once they are needed.
     members: u64,
-    /// The next free slot of each, in wrapping steps; empty where there is no cap.
+    /// The next free slot of each, in wrapping steps, and 0 where none was ever booked; empty where there is no cap.
     next_free: Vec<u32>,
-    /// The gaps of those that are to be probed more slowly than the rest.
-    slower: HashMap<u32, u32>,
+    /// The gaps, in nanoseconds, of those that are to be probed more slowly than the rest.
+    slower: HashMap<u32, u64>,
 }
 
 impl Books {
     fn new(members: u64, cap_pps: Option<NonZeroU32>) -> Self {
-        let late = (LATE.as_nanos() as u64).div_ceil(1 << STEP_SHIFT) as u32;
-        let gap = cap_pps.map_or(0, |cap| gap_of(cap, late));
+        let gap_nanos = cap_pps.map_or(0, gap_of);
+        let fitting = |log: u32| log.saturating_sub(GAP_BITS).min(COARSEST_SHIFT);
         let mut books = Books {
-            gap,
-            late,
+            shift: 0,
+            gap_nanos,
+            gap: 0,
+            late: 0,
             members: members.min(MOST_BOOKS),
             next_free: Vec::new(),
             slower: HashMap::new(),
         };
-        if gap > 0 {
+        books.count_in(gap_nanos.checked_ilog2().map_or(UNCAPPED_SHIFT, fitting));
+        if gap_nanos > 0 {
             books.open();
         }
         books
@@ -195,6 +226,51 @@ impl Books {
         }
     }
 
+    /// Counts in steps of this size.
+    fn count_in(&mut self, shift: u32) {
+        self.shift = shift;
+        self.gap = self.steps_of(self.gap_nanos);
+        // Two steps less, because both the slot and the moment are rounded down.
+        self.late = ((LATE.as_nanos() as u64 >> shift) as u32).saturating_sub(2);
+    }
+
+    /// Sees to it that a gap this long can be booked for all that may wait, by coarser steps where it must be.
+    fn make_room_for(&mut self, gap_nanos: u64, now: Tick) {
+        let mut shift = self.shift;
+        while gap_nanos >> shift >= MOST_GAP {
+            shift += 1;
+        }
+        if shift == self.shift {
+            return;
+        }
+        let (before, after) = (self.steps(now), (now.as_nanos() >> shift) as u32);
+        for free in &mut self.next_free {
+            let ahead = free.wrapping_sub(before) as i32;
+            let is_booked = *free != 0 && ahead > 0;
+            *free =
+                if is_booked { after.wrapping_add((ahead as u32 >> (shift - self.shift)) + 2) } else { 0 };
+        }
+        self.count_in(shift);
+    }
+
+    /// A moment in wrapping steps.
+    #[inline]
+    fn steps(&self, at: Tick) -> u32 {
+        (at.as_nanos() >> self.shift) as u32
+    }
+
+    /// A gap in steps. What is rounded is rounded up, so that no cap is exceeded.
+    #[inline]
+    fn steps_of(&self, gap_nanos: u64) -> u32 {
+        ((gap_nanos + (1 << self.shift) - 1) >> self.shift) as u32
+    }
+
+    /// The moment that lies so many steps ahead of now.
+    #[inline]
+    fn moment(&self, now: Tick, ahead: u32) -> Tick {
+        Tick::from_nanos(((now.as_nanos() >> self.shift) + u64::from(ahead)) << self.shift)
+    }
+
     #[inline]
     fn book_of(&self, member: u64) -> u32 {
         (member % self.next_free.len() as u64) as u32
@@ -202,7 +278,10 @@ impl Books {
 
     #[inline]
     fn gap_of_book(&self, book: u32) -> u32 {
-        if self.slower.is_empty() { self.gap } else { *self.slower.get(&book).unwrap_or(&self.gap) }
+        if self.slower.is_empty() {
+            return self.gap;
+        }
+        self.slower.get(&book).map_or(self.gap, |gap_nanos| self.steps_of(*gap_nanos))
     }
 
     fn warm(&self, members: impl Iterator<Item = u64>) {
@@ -213,6 +292,17 @@ impl Books {
         }
     }
 
+    /// How many steps ahead of now the next free slot of a book is, if it is not now, and is `most` ahead at most.
+    /// Slots wrap, so a book that nobody has asked for in a while may seem to lie ahead; but no slot that was really
+    /// booked is further ahead than that.
+    #[inline]
+    fn ahead(&self, book: u32, now: Tick, most: i64) -> Option<u32> {
+        let free = self.next_free[book as usize];
+        let ahead = free.wrapping_sub(self.steps(now)) as i32;
+        let never_booked = free == 0;
+        if never_booked || ahead <= 0 || i64::from(ahead) > most { None } else { Some(ahead as u32) }
+    }
+
     /// When the next slot is, if it is not now.
     #[inline]
     fn free_at(&self, member: u64, now: Tick) -> Option<Tick> {
@@ -220,16 +310,8 @@ impl Books {
             return None;
         }
         let book = self.book_of(member);
-        let free = self.next_free[book as usize];
-        // Slots wrap, so a book that nobody has asked for in a day may seem to lie ahead; but no slot that was really
-        // booked is further ahead than all that may wait.
-        let ahead = free.wrapping_sub(steps(now)) as i32;
-        let most_ahead = i64::from(self.gap_of_book(book)) * (MOST_WAITING as i64 + 1);
-        let never_booked = free == 0;
-        if never_booked || ahead <= 0 || i64::from(ahead) > most_ahead {
-            return None;
-        }
-        Some(Tick::from_nanos(((now.as_nanos() >> STEP_SHIFT) + ahead as u64) << STEP_SHIFT))
+        let most = i64::from(self.gap_of_book(book)) * (MOST_WAITING as i64 + MOST_AT_ONCE as i64 + 1);
+        self.ahead(book, now, most).map(|ahead| self.moment(now, ahead))
     }
 
     /// Takes a slot that is free.
@@ -237,17 +319,41 @@ impl Books {
     fn book(&mut self, member: u64, slot: Tick) {
         if !self.next_free.is_empty() {
             let book = self.book_of(member);
-            self.next_free[book as usize] = steps(slot).wrapping_add(self.gap_of_book(book));
+            self.next_free[book as usize] = self.steps(slot).wrapping_add(self.gap_of_book(book)).max(1);
+        }
+    }
+
+    /// Where nobody waits for a slot, but what leaves uses slots up, and may use some up in advance: when that is few
+    /// enough again, if it is not now. They are made good just as far as one may be late for a slot.
+    #[inline]
+    fn room_at(&self, member: u64, now: Tick) -> Option<Tick> {
+        if self.next_free.is_empty() {
+            return None;
+        }
+        let book = self.book_of(member);
+        let ahead = self.ahead(book, now, i64::from(self.late) + i64::from(self.gap))?;
+        ahead.checked_sub(self.late).filter(|ahead| *ahead > 0).map(|ahead| self.moment(now, ahead))
+    }
+
+    /// Uses up a slot, where there was room.
+    #[inline]
+    fn use_up(&mut self, member: u64, now: Tick) {
+        if !self.next_free.is_empty() {
+            let book = self.book_of(member);
+            let ahead = self.ahead(book, now, self.late.into()).unwrap_or(0);
+            let next = self.steps(now).wrapping_add(ahead).wrapping_add(self.gap);
+            self.next_free[book as usize] = next.max(1);
         }
     }
 
     fn is_in_time(&self, slot: Tick, now: Tick) -> bool {
-        steps(now).wrapping_sub(steps(slot)) <= self.late
+        self.next_free.is_empty() || self.steps(now).wrapping_sub(self.steps(slot)) <= self.late
     }
 
-    fn slow_down(&mut self, member: u64, cap: NonZeroU32) {
+    fn slow_down(&mut self, member: u64, cap: NonZeroU32, now: Tick) {
         self.open();
-        self.slower.insert(self.book_of(member), gap_of(cap, self.late));
+        self.make_room_for(gap_of(cap), now);
+        self.slower.insert(self.book_of(member), gap_of(cap));
     }
 
     fn restore(&mut self, member: u64) {
@@ -257,27 +363,22 @@ impl Books {
     }
 
     /// Where there was no cap, there is one now.
-    fn halve(&mut self, floor: NonZeroU32) {
+    fn halve(&mut self, floor: NonZeroU32, now: Tick) {
         self.open();
-        let slowest = gap_of(floor, self.late);
-        let fastest = gap_of(FIRST_CAP, self.late);
-        self.gap = self.gap.saturating_mul(2).clamp(fastest, slowest.max(self.gap).max(fastest));
+        let (slowest, fastest) = (gap_of(floor), gap_of(FIRST_CAP));
+        let gap_nanos = (self.gap_nanos * 2).clamp(fastest, slowest.max(self.gap_nanos).max(fastest));
+        self.make_room_for(gap_nanos, now);
+        self.gap_nanos = gap_nanos;
+        self.gap = self.steps_of(gap_nanos);
     }
 }
 
 /// The cap of hosts that had none, once there is reason for one, in probes a second.
 const FIRST_CAP: NonZeroU32 = NonZeroU32::new(2000).expect("not zero");
 
-/// The steps between two probes at this rate. The lateness, and the part of a step that is rounded away, are added, so
-/// that a probe at the very end of its slot and one at the start of the next are still a full period apart.
-fn gap_of(cap: NonZeroU32, late: u32) -> u32 {
-    1_000_000_000_u64.div_ceil(u64::from(cap.get())).div_ceil(1 << STEP_SHIFT) as u32 + late + 1
-}
-
-/// A moment in wrapping steps.
-#[inline]
-fn steps(at: Tick) -> u32 {
-    (at.as_nanos() >> STEP_SHIFT) as u32
+/// The nanoseconds between two slots at this rate.
+fn gap_of(cap: NonZeroU32) -> u64 {
+    (1_000_000_000 + LATE.as_nanos() as u64).div_ceil(u64::from(cap.get()))
 }
 
 #[cfg(test)]
@@ -318,12 +419,138 @@ mod tests {
         left
     }
 
+    /// That so many probes of each left, and not even as few as a handful of them closer together than slots and their
+    /// lateness allow, of which it follows that no second has more than the cap.
     fn check(left: &[Vec<u64>], each: u64, cap: u32) {
         for times in left {
             assert_eq!(times.len() as u64, each, "every probe leaves once");
-            let gap = 1_000_000_000 / u64::from(cap);
-            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= gap), "two probes closer than {gap} ns");
+            let least = |slots: usize| {
+                (slots as u64 * gap_of(NonZeroU32::new(cap).expect("a cap")))
+                    .saturating_sub(LATE.as_nanos() as u64)
+            };
+            for slots in 1..times.len() {
+                let closest = times.windows(slots + 1).map(|window| window[slots] - window[0]).min();
+                let least = least(slots);
+                assert!(closest >= Some(least), "cap {cap}: {slots} slots in {closest:?} and not {least} ns");
+            }
+            assert!(fullest_second(times) <= cap as usize, "cap {cap}: {}", fullest_second(times));
         }
+    }
+
+    fn fullest_second(times: &[u64]) -> usize {
+        let mut from = 0;
+        let counts = times.iter().enumerate().map(|(n, at)| {
+            while at - times[from] >= 1_000_000_000 {
+                from += 1;
+            }
+            n + 1 - from
+        });
+        counts.max().unwrap_or(0)
+    }
+
+    /// A sender on a busy machine, that has as many probes as it can send: it wakes some 50 µs too late, stalls for
+    /// 200 µs now and then, and takes 256 probes at a time, which cost it 100 µs.
+    fn send_for(seconds: u64, hosts: u64, host_cap: Option<u32>, network_cap: Option<u32>) -> Vec<Vec<u64>> {
+        let cap = |pps: Option<u32>| pps.and_then(NonZeroU32::new);
+        let mut caps = Caps::new(hosts, cap(host_cap), cap(network_cap));
+        let mut left = vec![Vec::new(); hosts as usize];
+        let start = 7_000_000_000;
+        let (mut now, mut position, mut step) = (start, 0, 0);
+        while now < start + seconds * 1_000_000_000 {
+            let at = Tick::from_nanos(now);
+            let mut batch = 0;
+            while batch < 256
+                && let Some(position) = caps.due(at)
+            {
+                left[(position % hosts) as usize].push(now);
+                batch += 1;
+            }
+            while batch < 256 && caps.waiting() < MOST_WAITING {
+                if caps.admit(place(position % hosts), position, at) {
+                    left[(position % hosts) as usize].push(now);
+                    batch += 1;
+                }
+                position += 1;
+            }
+            step += 1;
+            let due = caps.next_due().map_or(now, Tick::as_nanos);
+            now = if batch == 256 { now + 100_000 } else { due.max(now) + 50_000 };
+            now += if step % 11 == 0 { 200_000 } else { 0 };
+        }
+        left
+    }
+
+    #[test]
+    fn a_cap_is_used_to_the_full_and_not_exceeded_in_any_second() {
+        for cap in [1, 7, 200, 2000, 5000, 30_000, 50_000, 70_000, 97_000, 100_000] {
+            let seconds = if cap < 200 { 60 } else { 3 };
+            let all = u64::from(cap) * seconds;
+            let enough = |sent: usize| sent as f64 >= 0.95 * all as f64;
+            for host in send_for(seconds, 2, Some(cap), None) {
+                assert!(fullest_second(&host) <= cap as usize, "host cap {cap}: {}", fullest_second(&host));
+                assert!(enough(host.len()), "host cap {cap}: {} of {all} left", host.len());
+            }
+            let mut network = send_for(seconds, 4, None, Some(cap)).concat();
+            network.sort_unstable();
+            let most = fullest_second(&network);
+            assert!(most <= cap as usize, "network cap {cap}: {most}");
+            assert!(enough(network.len()), "network cap {cap}: {} of {all} left", network.len());
+            println!("cap {cap}: {} a second", network.len() as f64 / seconds as f64);
+        }
+    }
+
+    #[test]
+    fn both_caps_together_are_used_nearly_to_the_full() {
+        for (host_cap, network_cap) in [(200, 5000), (2000, 5000), (20_000, 50_000)] {
+            let hosts = 64;
+            let mut caps_of_network = vec![Vec::new(); 16];
+            for (n, host) in send_for(3, hosts, Some(host_cap), Some(network_cap)).into_iter().enumerate() {
+                assert!(fullest_second(&host) <= host_cap as usize);
+                caps_of_network[n / 4].extend(host);
+            }
+            for mut network in caps_of_network {
+                network.sort_unstable();
+                assert!(fullest_second(&network) <= network_cap as usize);
+                let all = 3 * u64::from(network_cap.min(4 * host_cap));
+                assert!(network.len() as u64 * 10 >= all * 9, "{host_cap}, {network_cap}: {}", network.len());
+            }
+        }
+    }
+
+    /// Slots of a fast cap are counted in fine steps, which do not reach far; a slow host among them needs more.
+    #[test]
+    fn a_host_that_is_slowed_down_much_keeps_its_cap_however_many_wait() {
+        for halved in [false, true] {
+            let mut caps = Caps::new(1, NonZeroU32::new(100_000), None);
+            let slow = NonZeroU32::new(20).expect("not zero");
+            let mut now = Tick::from_nanos(5_000_000_000);
+            assert!(caps.admit(place(0), 0, now));
+            if halved {
+                (0..10).for_each(|_| caps.halve_hosts(slow, now));
+            } else {
+                caps.slow_down(0, slow, now);
+            }
+            let most = MOST_WAITING as u64;
+            assert!((1..=most).all(|position| !caps.admit(place(0), position, now)));
+            let mut left = Vec::new();
+            while let Some(next) = caps.next_due() {
+                now = next;
+                left.extend(caps.due(now).map(|_| now.as_nanos()));
+            }
+            assert_eq!(left.len() as u64, most);
+            assert!(left.windows(2).all(|pair| pair[1] - pair[0] >= 50_000_000));
+        }
+    }
+
+    #[test]
+    fn waiting_takes_no_memory_that_was_not_there_from_the_beginning() {
+        let mut caps = Caps::new(1, NonZeroU32::new(1), None);
+        let room = caps.waiting.capacity();
+        let most = MOST_WAITING as u64 + MOST_AT_ONCE;
+        (0..most).for_each(|position| {
+            caps.admit(place(0), position, Tick::from_nanos(1));
+        });
+        assert_eq!(caps.waiting.capacity(), room);
     }
 
     #[test]
@@ -369,7 +596,7 @@ mod tests {
         for cap in [None, NonZeroU32::new(1000)] {
             let mut caps = Caps::new(8, cap, None);
             let at = |ms: u64| Tick::from_nanos(ms * 1_000_000);
-            caps.slow_down(1, NonZeroU32::new(10).expect("not zero"));
+            caps.slow_down(1, NonZeroU32::new(10).expect("not zero"), at(500));
             assert!(caps.try_now(place(1), at(1000)) && caps.try_now(place(2), at(1000)));
             assert!(!caps.try_now(place(1), at(1090)), "{cap:?}");
             assert!(caps.try_now(place(2), at(1090)));

@@ -117,7 +117,7 @@ impl SlowHosts {
         let pps = (pps / 2).max(FLOOR_PPS.min(pps)).max(1);
         self.trials.insert(host, Trial { pps, since: now, lost, is_over: false });
         if let Some(pps) = NonZeroU32::new(pps) {
-            caps.slow_down(host, pps);
+            caps.slow_down(host, pps, now);
         }
         let mut voided = false;
         for position in positions_of(board, host) {

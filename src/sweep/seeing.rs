@@ -22,14 +22,16 @@ pub const RING_DELAY: Duration = Duration::from_millis(50);
 /// How long a path may be in trouble before it is given up.
 pub const LOST_AFTER: Duration = Duration::from_secs(10);
 
-/// How long a path may go without a good word, even if there is no bad one, before it is given up.
+/// How long a path may go without a good word after somebody was asked for one, even if there is no bad one, and how
+/// many more must have been asked, before it is given up.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(40);
+const FORGOTTEN_QUESTIONS: u32 = 6;
 
 /// How long the receiver may be away before it takes itself for stopped, as by a signal, a debugger, or a machine that
 /// was put to sleep.
 const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
-/// Paths that are told apart, one bit for each. Those beyond share the last one's fate, which only costs probes.
+/// Paths that have a bit of their own in the word that is looked at first. Those beyond share its last one.
 pub const MOST_PATHS: usize = 64;
 
 /// Slices that may wait for the sender. The receiver merges what does not fit.
@@ -58,6 +60,10 @@ pub struct Seeing {
     /// One bit for each path that is in trouble, and for each that is lost.
     troubled: CachePadded<AtomicU64>,
     lost: CachePadded<AtomicU64>,
+    /// The same, where there are too many paths for one word: troubled and lost, for each 64 paths.
+    wide: Box<[[AtomicU64; 2]]>,
+    /// When somebody was last asked for a word on each path.
+    asked: Box<[AtomicU64]>,
 }
 
 /// What one sender is told.
@@ -85,6 +91,19 @@ impl Seeing {
             settled_until: CachePadded::new(AtomicU64::new(0)),
             troubled: CachePadded::new(AtomicU64::new(0)),
             lost: CachePadded::new(AtomicU64::new(0)),
+            wide: Box::default(),
+            asked: Box::default(),
+        }
+    }
+
+    /// The same, told how many paths there are: each has a fate of its own, and is given up only after questions.
+    #[must_use]
+    pub fn for_paths(self, paths: usize) -> Self {
+        let words = if paths < MOST_PATHS { 0 } else { paths.div_ceil(64) };
+        Seeing {
+            wide: (0..words).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+            asked: (0..paths).map(|_| AtomicU64::new(0)).collect(),
+            ..self
         }
     }
 
@@ -109,6 +128,32 @@ impl Seeing {
     /// sender that reads the moment also finds every blind slice before it.
     pub fn settled_until(&self) -> Tick {
         Tick::from_nanos(self.settled_until.load(Ordering::Acquire))
+    }
+
+    /// Sender: somebody on this path is asked whether it is whole, or would be if there was anybody. `Relaxed`: whoever
+    /// reads it a moment later is patient for a moment longer.
+    pub fn note_asked(&self, path: usize, now: Tick) {
+        if let Some(asked) = self.asked.get(path) {
+            asked.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Sender: whether this path must wait.
+    #[inline]
+    pub fn is_troubled(&self, path: usize) -> bool {
+        self.troubled() & bit(path) != 0 && self.is_wide(path, 0)
+    }
+
+    /// Sender: whether this path is given up.
+    #[inline]
+    pub fn is_lost(&self, path: usize) -> bool {
+        self.lost() & bit(path) != 0 && self.is_wide(path, 1)
+    }
+
+    /// Whether a path is meant by a bit that it may share.
+    fn is_wide(&self, path: usize, which: usize) -> bool {
+        let word = self.wide.get(path / 64).map(|word| word[which].load(Ordering::Relaxed));
+        word.is_none_or(|word| word >> (path % 64) & 1 == 1)
     }
 
     /// Sender: the paths that must wait, a bit for each. `Relaxed` like the next: a probe that leaves a moment too late
@@ -184,9 +229,27 @@ struct PathWatch {
     since: Option<Tick>,
     lost: bool,
     outages: Vec<Outage>,
+    /// When somebody was asked last; the first time without a good word since; and how often since then.
+    asked: Tick,
+    missed: Option<Tick>,
+    unanswered: u32,
 }
 
 impl PathWatch {
+    /// Enters when somebody was asked last (no news if it is nobody's business to ask), and says whether there has been
+    /// no good word for too long since.
+    fn is_forgotten(&mut self, asked: Option<Tick>, now: Tick) -> bool {
+        let vouched = self.vouched();
+        let Some(asked) = asked else { return now.since(vouched) > FORGOTTEN_AFTER };
+        if self.missed.is_none_or(|missed| missed <= vouched) {
+            self.missed = (asked > vouched).then_some(asked);
+            self.unanswered = 0;
+        }
+        self.unanswered += u32::from(asked != std::mem::replace(&mut self.asked, asked));
+        let for_long = self.missed.is_some_and(|missed| now.since(missed) > FORGOTTEN_AFTER);
+        for_long && self.unanswered >= FORGOTTEN_QUESTIONS
+    }
+
     fn is_troubled(&self) -> bool {
         !self.lost && self.trouble.iter().any(Option::is_some)
     }
@@ -205,6 +268,9 @@ impl Watch {
             since: None,
             lost: false,
             outages: Vec::new(),
+            asked: now,
+            missed: None,
+            unanswered: 0,
         };
         Watch {
             began: now,
@@ -300,10 +366,17 @@ impl Watch {
         }
         self.looked = now;
         self.seen_to = emptied - RING_DELAY;
-        self.give_up_lost(now);
+        self.give_up_lost(seeing, now);
         let mask = |is: fn(&PathWatch) -> bool| {
             self.paths.iter().zip(0..).filter(|(path, _)| is(path)).fold(0, |bits, (_, n)| bits | bit(n))
         };
+        for (word, paths) in seeing.wide.iter().zip(self.paths.chunks(64)) {
+            let mask = |is: fn(&PathWatch) -> bool| {
+                paths.iter().zip(0..).filter(|(path, _)| is(path)).fold(0, |bits, (_, n)| bits | 1_u64 << n)
+            };
+            word[0].store(mask(PathWatch::is_troubled), Ordering::Relaxed);
+            word[1].store(mask(|path| path.lost), Ordering::Relaxed);
+        }
         seeing.lost.store(mask(|path| path.lost), Ordering::Relaxed);
         seeing.troubled.store(mask(PathWatch::is_troubled), Ordering::Relaxed);
         if !self.tell(seeing) {
@@ -353,12 +426,13 @@ impl Watch {
         }
     }
 
-    fn give_up_lost(&mut self, now: Tick) {
+    fn give_up_lost(&mut self, seeing: &Seeing, now: Tick) {
         for path in 0..self.paths.len() {
             let watched = &mut self.paths[path];
             let in_trouble = watched.since.is_some_and(|since| now.since(since) > LOST_AFTER);
             // Nobody accuses a path that nobody vouches for; but neither may the sweep wait for ever.
-            let forgotten = !watched.lost && now.since(watched.vouched()) > FORGOTTEN_AFTER;
+            let asked = seeing.asked.get(path).map(|asked| Tick::from_nanos(asked.load(Ordering::Relaxed)));
+            let forgotten = !watched.lost && watched.is_forgotten(asked, now);
             if watched.is_troubled() && in_trouble || forgotten {
                 watched.lost = true;
                 let from = watched.vouched();
@@ -504,5 +578,45 @@ mod tests {
         watch.hear(0, Witness::Canaries, Testimony::Good(later), later);
         watch.look(&seeing, later, later, 0, PATIENCE);
         assert_eq!(seeing.lost(), 0b01, "lost is lost: its targets have been left out since");
+    }
+
+    #[test]
+    fn one_of_very_many_paths_is_lost_alone() {
+        let paths = 1000;
+        for bad in [0, 62, 63, 64, 127, 128, 999] {
+            let seeing = Seeing::new(1).for_paths(paths);
+            let mut watch = Watch::new(ms(0), 0, paths);
+            let trouble = Testimony::Bad(UnknownReason::CanariesSilent);
+            watch.hear(bad, Witness::Canaries, trouble, ms(500));
+            watch.look(&seeing, ms(500), ms(500), 0, PATIENCE);
+            assert!(
+                (0..paths).all(|path| seeing.is_troubled(path) == (path == bad) && !seeing.is_lost(path))
+            );
+            let later = ms(600) + LOST_AFTER;
+            watch.look(&seeing, later, later, 0, PATIENCE);
+            assert!(
+                (0..paths).all(|path| seeing.is_lost(path) == (path == bad) && !seeing.is_troubled(path))
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_is_given_up_after_questions_and_not_because_nobody_was_asked() {
+        let seeing = Seeing::new(1).for_paths(1);
+        let mut watch = Watch::new(ms(0), 0, 1);
+        let mut look = |seeing: &Seeing, second: u64| {
+            let now = ms(second * 1000);
+            watch.hear(0, Witness::Guard, Testimony::Good(now), now);
+            watch.hear(0, Witness::Canaries, Testimony::Good(ms(1)), now);
+            watch.look(seeing, now, now, 0, PATIENCE);
+            seeing.is_lost(0)
+        };
+        assert!((1..1000).all(|second| !look(&seeing, second)), "nobody was asked");
+        for second in 1000..1030 {
+            seeing.note_asked(0, ms(second * 1000));
+            assert!(!look(&seeing, second));
+        }
+        assert!((1030..1040).all(|second| !look(&seeing, second)));
+        assert!(look(&seeing, 1041));
     }
 }

@@ -55,6 +55,16 @@ pub struct Canaries {
     notes: Queue<Note>,
 }
 
+impl Kind {
+    /// The other one.
+    fn other(self) -> Kind {
+        match self {
+            Kind::Open => Kind::Closed,
+            Kind::Closed => Kind::Open,
+        }
+    }
+}
+
 /// One question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Question {
@@ -68,6 +78,13 @@ pub struct Question {
     pub kind: Kind,
     /// When.
     pub at: Tick,
+}
+
+impl Question {
+    /// By which path.
+    pub fn path(&self) -> usize {
+        self.place / PLACES
+    }
 }
 
 /// What the sender tells the receiver.
@@ -118,6 +135,11 @@ impl Canaries {
         }
     }
 
+    /// Sender: whether there is nobody to ask on this path.
+    pub fn is_empty(&self, path: usize) -> bool {
+        (path * PLACES..(path + 1) * PLACES).all(|place| self.seated(place).is_none())
+    }
+
     /// Who has a place, if anybody does.
     fn seated(&self, place: usize) -> Option<(u64, Kind)> {
         let seated = self.places[place].load(Ordering::Relaxed);
@@ -154,7 +176,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sweep::seeing::Testimony;
+    use crate::sweep::seeing::{Seeing, Testimony, Watch, Witness};
 
     const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -315,5 +337,49 @@ mod tests {
         assert!(!caller.is_booked_out(ms(1000)));
         assert!(caller.next(&canaries, ms(1099), 100_000, |_| true).is_none());
         assert!(caller.next(&canaries, ms(1100), 100_000, |_| true).is_some());
+    }
+
+    /// However many paths share few questions, each is asked in its turn.
+    #[test]
+    fn every_path_is_asked_in_turn_and_none_is_given_up_while_all_answer() {
+        for (paths, rate) in [(2, 50), (4, 100), (20, 2500), (64, 10_000), (300, 200), (1, 1), (3, 3)] {
+            let (canaries, mut caller) = (Canaries::new(paths), Caller::new(paths));
+            let mut listener = Listener::new(paths);
+            let seeing = Seeing::new(1).for_paths(paths);
+            let mut watch = Watch::new(ms(1000), 0, paths);
+            for path in 0..paths {
+                (0..200).for_each(|position| canaries.offer(path, position, Kind::Closed));
+            }
+            let (mut last, mut asked) = (None, 0);
+            for now in (1000..401_000).step_by(20).map(ms) {
+                while caller.is_due(now)
+                    && let Some(question) = caller.next(&canaries, now, rate, |_| true)
+                {
+                    let path = question.place / PLACES;
+                    assert!(
+                        last.is_none_or(|last| path == (last + 1) % paths),
+                        "after {last:?} comes {path}"
+                    );
+                    (last, asked) = (Some(path), asked + 1);
+                    assert!(canaries.announce(question));
+                    seeing.note_asked(path, now);
+                    listener.catch_up(&canaries);
+                    assert!(listener.hear(path, question.position, true, |serial| serial == question.serial));
+                }
+                listener.look(&canaries, now, PATIENCE, |path, testimony| {
+                    watch.hear(path, Witness::Canaries, testimony, now);
+                });
+                for path in 0..paths {
+                    watch.hear(path, Witness::Guard, Testimony::Good(now), now);
+                }
+                watch.look(&seeing, now, now, 0, PATIENCE);
+                assert_eq!(seeing.lost(), 0, "{paths} paths at {rate}: lost at {now:?}");
+            }
+            assert!(
+                asked <= 400 * rate / 20 + 2 * MOST_AT_ONCE,
+                "{paths} paths at {rate}: {asked} questions"
+            );
+            assert!(asked >= 400 * rate.min(2500) / 60, "{paths} paths at {rate}: {asked} questions");
+        }
     }
 }

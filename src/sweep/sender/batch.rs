@@ -7,7 +7,6 @@ use crate::link::clock::Tick;
 use crate::link::{LinkError, Probe, Transmit};
 use crate::sweep::canary::Question;
 use crate::sweep::cookie::Token;
-use crate::sweep::seeing::bit;
 use crate::target::Target;
 
 /// Whom a probe of the batch is for.
@@ -116,10 +115,11 @@ impl<T: Transmit> Sender<'_, T> {
     /// Takes out of the batch what is not to be tried again: questions, for a later one is as good; and probes by a
     /// path that is lost.
     fn drop_hopeless(&mut self) {
-        let lost = self.board.seeing.lost();
+        let seeing = &self.board.seeing;
+        let any_lost = seeing.lost() != 0;
         for at in (0..self.batch.len()).rev() {
             let addressee = self.addressees[at];
-            let is_lost = || lost != 0 && lost & bit(self.board.plan.path_of(self.batch[at].ip)) != 0;
+            let is_lost = || any_lost && seeing.is_lost(self.board.plan.path_of(self.batch[at].ip));
             if matches!(addressee, Addressee::Canary { .. }) || is_lost() {
                 self.take_back(addressee);
                 self.addressees.remove(at);

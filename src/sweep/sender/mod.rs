@@ -26,7 +26,6 @@ use super::caps::{Caps, MOST_WAITING};
 use super::limited::SlowHosts;
 use super::pacer::Pacer;
 use super::plan::defaults;
-use super::seeing::bit;
 use crate::link::clock::Tick;
 use crate::link::{LinkError, Probe, Transmit};
 
@@ -35,7 +34,7 @@ use crate::link::{LinkError, Probe, Transmit};
 const BATCH: usize = 256;
 
 /// Positions that the walk looks ahead: enough cache misses in flight at once to hide them behind each other.
-const AHEAD: usize = 32;
+const AHEAD: usize = super::caps::MOST_AT_ONCE as usize;
 
 /// Cells looked at in one step without finding anything to send.
 const STRIDE: u64 = 1 << 16;
@@ -78,6 +77,10 @@ pub struct Sender<'a, T> {
     slow_hosts: SlowHosts,
     /// Asks the canaries, if this is the first of the senders.
     caller: Option<Caller>,
+    /// What the caps let pass of all senders together, in probes a second.
+    capped_pps: u32,
+    /// Which slots are given to questions.
+    lot: u64,
     /// The next position of this lap.
     cursor: u64,
     /// Positions that are about to be probed, and their indexes.
@@ -114,6 +117,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
             caps: Caps::new(board.plan.scope.hosts(), host_rate, share(board.plan.network_rate)),
             slow_hosts: SlowHosts::new(host_rate),
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
+            capped_pps: canaries::capped_pps(board),
+            lot: board.plan.seed,
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
             lap_jitter: Duration::ZERO,
@@ -161,16 +166,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 continue;
             }
             let index = self.board.order.index_at(position);
-            let host = self.board.plan.scope.host_index(index);
             if self.is_held_up(index) {
                 // The slot is gone. The next lap finds the target again.
                 self.lap_worked = true;
-            } else if self.ask_canary_of(host, now) {
-                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
-                if self.caps.admit(place, position, now) {
-                    self.add_probe(position, index, now);
-                }
-            } else {
+            } else if !self.draws_question(now) || self.gets_slot(position, index, now) {
                 self.add_probe(position, index, now);
             }
         }
@@ -195,6 +194,13 @@ impl<'a, T: Transmit> Sender<'a, T> {
         None
     }
 
+    /// Whether a probe whose slot may be taken by a question leaves all the same. If not, it has booked another slot.
+    fn gets_slot(&mut self, position: u64, index: u64, now: Tick) -> bool {
+        let ip = self.board.plan.scope.target(index).ip;
+        let place = self.board.place_of(index, ip);
+        !self.ask_canary_at(place, self.board.plan.path_of(ip), now) || self.caps.admit(place, position, now)
+    }
+
     /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
     /// their indexes. Says until when the walk is blocked, if it is.
     fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
@@ -208,11 +214,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
             if cell.needs_probe(self.board.plan.tries) {
                 let index = self.board.order.index_at(position);
                 if troubled | lost != 0 {
-                    let path = self.path_bit(index);
-                    if troubled & path != 0 {
+                    let path = self.path_of(index);
+                    if seeing.is_troubled(path) {
                         return Some(now + TROUBLE_REST);
                     }
-                    if lost & path != 0 {
+                    if seeing.is_lost(path) {
                         self.cursor += 1;
                         continue;
                     }
@@ -232,15 +238,18 @@ impl<'a, T: Transmit> Sender<'a, T> {
         None
     }
 
-    fn path_bit(&self, index: u64) -> u64 {
-        bit(self.board.plan.path_of(self.board.plan.scope.target(index).ip))
+    fn path_of(&self, index: u64) -> usize {
+        self.board.plan.path_of(self.board.plan.scope.target(index).ip)
     }
 
     /// Whether the path to a target is in trouble, or lost.
     fn is_held_up(&self, index: u64) -> bool {
         let seeing = &self.board.seeing;
-        let held = seeing.troubled() | seeing.lost();
-        held != 0 && held & self.path_bit(index) != 0
+        if seeing.troubled() | seeing.lost() == 0 {
+            return false;
+        }
+        let path = self.path_of(index);
+        seeing.is_troubled(path) || seeing.is_lost(path)
     }
 
     /// What to do when nothing can be sent now.
@@ -267,6 +276,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
 
     /// Waits for the last answers, until all of the waiting has provably been seen.
     fn linger(&mut self, now: Tick) -> Step {
+        self.press_for_word(now);
         let until = self.last_sent + self.board.patience();
         if self.board.seeing.settled_until() < until {
             return Step::Wait(now + LINGER_REST);
@@ -290,14 +300,4 @@ fn share(rate: Option<NonZeroU32>, number: usize, senders: usize) -> Option<NonZ
     let (number, senders) = (number as u32, senders as u32);
     let part = |pps: u32| pps / senders + u32::from(number < pps % senders);
     rate.and_then(|pps| NonZeroU32::new(part(pps.get()).max(1)))
-}
-
-/// The rate of all senders that can come about, for what is reckoned from it: few hosts are slower than the sweep.
-fn rate_of(board: &Board<'_>) -> u32 {
-    let rate = board.rate().map_or(u32::MAX, NonZeroU32::get);
-    let hosts = board
-        .plan
-        .host_rate
-        .map_or(u64::MAX, |pps| board.plan.scope.hosts().saturating_mul(pps.get().into()));
-    u32::try_from(hosts).unwrap_or(u32::MAX).min(rate)
 }

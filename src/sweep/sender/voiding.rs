@@ -19,7 +19,7 @@ impl<T: Transmit> Sender<'_, T> {
         while let Some(slice) = self.board.seeing.take_blind(self.number) {
             if matches!(slice.reason, UnknownReason::CanariesSilent | UnknownReason::PathLossy) {
                 // It may be that our own probes were too much for somebody.
-                self.caps.halve_hosts(LOSSY_HOST_FLOOR);
+                self.caps.halve_hosts(LOSSY_HOST_FLOOR, now);
             }
             self.void(&slice, now);
         }
