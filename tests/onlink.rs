@@ -237,6 +237,10 @@ fn packets_leave_by_a_tunnel() {
     assert_eq!(replies(&ear, 2).len(), 2);
     run("ip link set tun0 down");
     assert_eq!(send(&mut link, &probes), [0, 1], "for the moment");
+    // The device goes with its program.
+    drop(far_end);
+    assert!(Interface::by_name("tun0").is_err());
+    assert_eq!(send(&mut link, &probes), [0, 1], "nor is that the end");
 }
 
 /// The far end of a new tunnel for bare IP packets.
