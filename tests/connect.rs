@@ -50,6 +50,7 @@ const CASES: &[Case] = &[
     ("icmp_v6", Place::Lab, icmp_v6),
     ("own_firewall", Place::Lab, own_firewall),
     ("no_neighbour", Place::Lab, no_neighbour),
+    ("no_gateway", Place::Lab, no_gateway),
     ("silence_and_one_syn_each", Place::Lab, silence_and_one_syn_each),
     ("by_interface", Place::Lab, by_interface),
 ];
@@ -282,13 +283,18 @@ fn ipv6_is_not_ipv4() {
     let listener = TcpListener::bind("127.0.0.1:2000").expect("bind");
     let listener6 = TcpListener::bind("[::1]:2000").expect("bind");
     let targets = ["[::1]:2000", "[::1]:2001", "[::ffff:127.0.0.1]:2000"].map(socket);
-    let answers = sweep(&targets, |_| {});
-    assert_eq!(targets.map(|target| word(&answers, target)), ["open", "closed", "no-route"]);
+    let (mut transmit, receive) = open(ConnectOptions::new(fence(&targets)), Monotonic::new()).expect("open");
+    let mut refused = Vec::new();
+    transmit.transmit(&probes(&targets), &mut refused).expect("transmit");
+    assert_eq!(refused, [2]);
+    let answers = hear_all(receive, &targets, || true);
+    assert_eq!(targets.map(|target| word(&answers, target)), ["open", "closed", "silence"]);
     listener.set_nonblocking(true).expect("nonblocking");
     assert!(listener.accept().is_err(), "a probe to IPv6 arrived over IPv4");
     drop(listener6);
 }
 
+/// There was a way before the sweep began. Where there is none now, nothing is said of the target.
 fn no_way_there() {
     sh("ip link add near type veth peer name far && ip link set near up && ip link set far up
         ip addr add 198.18.0.1/24 dev near
@@ -309,18 +315,35 @@ fn no_way_there() {
     .map(socket);
     let mut all = targets.to_vec();
     all.push(socket("198.18.0.1:22"));
-    let answers = sweep(&all, |_| {});
-    for target in targets {
-        assert_eq!(word(&answers, target), "no-route", "{target}");
-    }
-    assert_eq!(word(&answers, socket("198.18.0.1:22")), "open", "the sweep goes on");
+    let (mut transmit, receive) = open(ConnectOptions::new(fence(&all)), Monotonic::new()).expect("open");
+    let mut refused = Vec::new();
+    transmit.transmit(&probes(&all), &mut refused).expect("transmit");
+    assert_eq!(refused, [0, 1, 2, 3, 4, 5, 6], "and the others go on");
+    let answers = hear_all(receive, &all, || true);
+    assert_eq!((word(&answers, all[7]), answers.len()), ("open".to_owned(), 1));
     drop(listener);
     // A route, but no address to speak from: the error is that of a lack of ports, and must not be taken for it.
     sh("ip -6 addr flush dev near; ip -6 addr flush dev lo; ip -6 route add 2001:db8:1::/64 dev near");
-    let began = Instant::now();
-    let target = socket("[2001:db8:1::1]:22");
-    assert_eq!(word(&sweep(&[target], |_| {}), target), "no-route");
-    assert!(began.elapsed() < Duration::from_millis(500));
+    let targets = ["[2001:db8:1::1]:22", "[::1]:22"].map(socket);
+    let (mut transmit, _receive) =
+        open(ConnectOptions::new(fence(&targets)), Monotonic::new()).expect("open");
+    refused.clear();
+    transmit.transmit(&probes(&targets), &mut refused).expect("transmit");
+    assert_eq!(refused[..1], [0]);
+}
+
+/// A gateway that does not answer says nothing of those behind it, whatever the kernel makes of it.
+fn no_gateway() {
+    let far = Far::new("");
+    sh("ip route add 198.19.0.0/16 via 198.18.0.77; ip -6 route add 2001:db8:9::/64 via 2001:db8::77
+        for family in ipv4 ipv6; do
+            echo 1 > /proc/sys/net/$family/neigh/near/mcast_solicit
+            echo 100 > /proc/sys/net/$family/neigh/near/retrans_time_ms
+        done");
+    let beyond = ["198.19.0.1:22", "[2001:db8:9::1]:22"].map(socket);
+    let answers = sweep(&beyond, |_| {});
+    assert_eq!(beyond.map(|target| word(&answers, target)), ["silence", "silence"]);
+    drop(far);
 }
 
 fn icmp_v4() {
@@ -388,7 +411,9 @@ fn no_neighbour() {
             echo 100 > /proc/sys/net/$family/neigh/near/retrans_time_ms
         done
         ip neigh flush dev near");
-    let answers = sweep(&dead, |_| {});
+    let answers = sweep(&dead, |options| {
+        options.on_link = dead.iter().map(|target| (target.ip(), target.ip())).collect();
+    });
     assert_eq!(dead.map(|target| word(&answers, target)), ["no-neighbour", "no-neighbour"]);
     drop(far);
 }

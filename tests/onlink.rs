@@ -31,7 +31,7 @@ mod netns;
 
 use netns::{Case, FAR_MAC, NEAR_MAC, ip, lay, run};
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 17] = [
     ("this_host_answers_itself", this_host_answers_itself),
     (
         "many_probes_of_both_families_all_get_their_answers",
@@ -42,6 +42,7 @@ const CASES: [Case; 16] = [
     ("nothing_leaves_the_fence_by_the_packet_link", nothing_leaves_the_fence_by_the_packet_link),
     ("packets_leave_by_a_tunnel", packets_leave_by_a_tunnel),
     ("a_gateway_with_a_link_local_address_is_found", a_gateway_with_a_link_local_address_is_found),
+    ("a_gateway_of_the_other_family_is_found", a_gateway_of_the_other_family_is_found),
     ("a_known_neighbour_is_asked_alone", a_known_neighbour_is_asked_alone),
     ("an_answer_that_nobody_fetched_is_counted", an_answer_that_nobody_fetched_is_counted),
     ("half_a_network_is_found", half_a_network_is_found),
@@ -237,6 +238,10 @@ fn packets_leave_by_a_tunnel() {
     assert_eq!(replies(&ear, 2).len(), 2);
     run("ip link set tun0 down");
     assert_eq!(send(&mut link, &probes), [0, 1], "for the moment");
+    // The device goes with its program.
+    drop(far_end);
+    assert!(Interface::by_name("tun0").is_err());
+    assert_eq!(send(&mut link, &probes), [0, 1], "nor is that the end");
 }
 
 /// The far end of a new tunnel for bare IP packets.
@@ -285,6 +290,29 @@ fn a_gateway_with_a_link_local_address_is_found() {
     let found = neighbour::resolve(hop, target, Duration::from_secs(3), &Monotonic::new());
     assert_eq!(found.expect("an answer"), Some(Resolved { mac: FAR_MAC, answers: true }));
     assert!(began.elapsed() < Duration::from_secs(1), "the answer ends the waiting");
+}
+
+/// Routes of IPv4 may lead to a gateway of IPv6, which is asked in the name of an address of its own family.
+fn a_gateway_of_the_other_family_is_found() {
+    lay();
+    run("ip address flush dev near0 scope link");
+    run("ip -n far address add 2001:db8::fe/64 dev far0 nodad");
+    run("ip route add 198.19.0.0/16 via inet6 2001:db8::fe dev near0 onlink");
+    let target = ip("198.19.0.9");
+    let plan = RoutePlan::resolve(&[(target, target)], None).expect("a plan");
+    let hop = plan.hop(target).expect("a hop");
+    assert_eq!((hop.next_hop, hop.source), (Some(ip("2001:db8::fe")), ip("198.18.0.1")));
+    let refused =
+        neighbour::source_of_questions(hop, ip("2001:db8::fe")).expect_err("it has no such address");
+    assert!(refused.to_string().contains("near0 has no IPv6 address"), "{refused}");
+    for (address, prefix) in [("2001:db8::1", 64), ("fe80::1", 64)] {
+        run(&format!("ip address add {address}/{prefix} dev near0 nodad"));
+        // The link-local address, once there is one.
+        assert_eq!(neighbour::source_of_questions(hop, ip("2001:db8::fe")).expect(address), ip(address));
+        run("ip -n far neigh flush dev far0");
+        let found = neighbour::resolve(hop, target, Duration::from_secs(3), &Monotonic::new());
+        assert_eq!(found.expect("an answer"), Some(Resolved { mac: FAR_MAC, answers: true }), "{address}");
+    }
 }
 
 fn near() -> Interface {

@@ -33,6 +33,13 @@ pub struct Watched {
     pub router: Option<(IpAddr, Arc<HardwareAddress>)>,
 }
 
+impl Watched {
+    /// A path of which only the link and the source address are watched.
+    pub fn without_router(hop: &Hop) -> Self {
+        Watched { hop: hop.clone(), router: None }
+    }
+}
+
 /// Watches the paths of a sweep.
 pub struct Watcher {
     news: News,

@@ -42,6 +42,12 @@ const CASES: &[Case] = &[
     ("gateway_address_changes_and_is_announced", weather::gateway_address_changes_and_is_announced),
     ("address_goes", weather::address_goes),
     ("address_goes_and_comes_back", weather::address_goes_and_comes_back),
+    // The connect engine's trouble is its own as well.
+    ("connect_link_down_here", weather::connect_link_down_here),
+    ("connect_link_down_there", weather::connect_link_down_there),
+    ("connect_address_goes", weather::connect_address_goes),
+    ("connect_address_goes_and_comes_back", weather::connect_address_goes_and_comes_back),
+    ("connect_gateway_goes", weather::connect_gateway_goes),
     // Several paths are several matters, and so are the two families.
     ("one_gateway_of_two_is_silent", paths::one_gateway_of_two_is_silent),
     ("a_gateway_of_two_comes_late", paths::a_gateway_of_two_comes_late),

@@ -37,8 +37,13 @@ pub fn sweep_in(lab: Lab, weather: &str, options: &str) -> Ran {
 
 /// The same of other targets, which are named among the options.
 pub fn sweep_with(lab: Lab, weather: &str, options: &str) -> Ran {
+    sweep_by("packet", lab, weather, options)
+}
+
+/// The same by this engine.
+fn sweep_by(engine: &str, lab: Lab, weather: &str, options: &str) -> Ran {
     let script = format!(
-        "W=$LAB_WEATHER; {weather}\n sweep --engine packet --states all {options} --output $LAB_DIR/events; \
+        "W=$LAB_WEATHER; {weather}\n sweep --engine {engine} --states all {options} --output $LAB_DIR/events; \
          status=$?; kill $(jobs -p) 2>/dev/null; exit $status"
     );
     Ran::new(lab, &script)
@@ -128,6 +133,38 @@ pub fn link_down_here() {
 
 pub fn link_down_there() {
     link_down("router");
+}
+
+/// The kernel has no way to anybody while the link is down, and says so at once. That is no word of the targets'.
+pub fn connect_link_down_here() {
+    let weather = "$W after 1 link-down scan 4 &";
+    let ran = sweep_by("connect", small(), weather, "$LAB_NETWORK --rate 500");
+    check(&ran, Ending::Complete, "link-down");
+}
+
+/// The kernel tells of lost carrier up to a second late, so that the canaries may be the first to notice.
+pub fn connect_link_down_there() {
+    let weather = "$W after 1 link-down router 4 &";
+    let ran = sweep_by("connect", small(), weather, "$LAB_NETWORK --rate 500");
+    check(&ran, Ending::Complete, "");
+}
+
+pub fn connect_address_goes() {
+    let ran = sweep_by("connect", small(), "$W after 1 address-gone &", "$LAB_NETWORK --rate 500");
+    check(&ran, Ending::Incomplete, "source-gone");
+}
+
+pub fn connect_address_goes_and_comes_back() {
+    let weather = "($W after 0.4 address-gone; $W after 3 address-back) &";
+    let ran = sweep_by("connect", small(), weather, "$LAB_NETWORK --rate 500");
+    check(&ran, Ending::Complete, "source-gone");
+}
+
+/// The router is gone, and the kernel says of each target that nobody has it.
+pub fn connect_gateway_goes() {
+    let weather = "$W after 1 gateway-silent &";
+    let ran = sweep_by("connect", small(), weather, "$LAB_NETWORK --rate 500");
+    check(&ran, Ending::Incomplete, "canaries-silent");
 }
 
 /// The router's other address has to be asked for: what went to the old one is void.

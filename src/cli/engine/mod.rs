@@ -9,11 +9,12 @@ use self::packet::OpenError;
 use super::{Failure, vitals};
 use crate::config::options::EngineChoice;
 use crate::link::LinkError;
-use crate::link::clock::Monotonic;
+use crate::link::clock::{Clock, Monotonic};
 use crate::link::connect::{self, ConnectOptions};
 use crate::link::fence::Fence;
-use crate::link::guard::NoGuard;
-use crate::link::route::RoutePlan;
+use crate::link::guard::{Guard, NoGuard};
+use crate::link::route::{HopKind, RoutePlan};
+use crate::link::watcher::{Watched, Watcher};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
 use crate::sweep::run::Ends;
@@ -98,6 +99,8 @@ pub fn open(wanted: &Wanted<'_>, clock: Monotonic) -> Result<Engine, Failure> {
 fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<Engine, Failure> {
     let mut options = ConnectOptions::new(fence(wanted.scope));
     options.interface = wanted.interface.map(str::to_owned);
+    let on_link = wanted.routes.spans().filter(|(.., hop)| hop.kind == HopKind::OnLink);
+    options.on_link = on_link.map(|(first, last, _)| (first, last)).collect();
     let (transmit, receive) = connect::open(options, clock)?;
     let vantage = Vantage {
         host: vitals::hostname(),
@@ -112,9 +115,19 @@ fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<En
     let ends = Ends {
         transmit: vec![Box::new(transmit)],
         receive: Box::new(receive),
-        guard: Box::new(NoGuard { paths: wanted.routes.hops().len() }),
+        guard: watch(wanted.routes, clock),
     };
     Ok(Engine { ends, vantage, source_ports, verifies: true })
+}
+
+/// Watches links and addresses, which needs no privilege. To ask routers would; the kernel looks after them by itself.
+/// Where a sandbox does not even let us listen to the kernel, the sweep does without a guard, as it must.
+fn watch(routes: &RoutePlan, clock: Monotonic) -> Box<dyn Guard> {
+    let paths: Vec<Watched> = routes.hops().iter().map(Watched::without_router).collect();
+    match Watcher::new(&paths, clock.now()) {
+        Ok(watcher) => Box::new(watcher),
+        Err(_) => Box::new(NoGuard { paths: paths.len() }),
+    }
 }
 
 fn fence(scope: &Scope) -> Fence {

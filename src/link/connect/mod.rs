@@ -17,10 +17,13 @@
 //! - A reset after the handshake is `SynAck`: the handshake was completed, so somebody listens.
 //! - A socket that got connected to itself is `Rst`: a target port in the ephemeral range of this very host may be
 //!   chosen as source port, and the handshake with oneself succeeds although nobody listens.
-//! - What the kernel refuses at once for one target, without sending anything, is `NoRoute`: no route, a `prohibit` or
-//!   `blackhole` route, a broadcast address, an IPv6 that is turned off, a local firewall.
+//! - What the kernel refuses at once for one target, without sending anything, is no reply at all: no route any more, a
+//!   `prohibit` route, no address to speak from, a policy that forbids it. There was a way to every target before the
+//!   sweep began, so that this is a failing of this host's and not the target's: "not now", as of a full queue, except
+//!   that others may have better luck.
 //! - `NoNeighbour` is what the kernel says after three seconds of asking for the address. An attempt does not last that
-//!   long, so the first ones to such a target end in silence, and one that is in flight at that moment is told.
+//!   long, so the first ones to such a target end in silence, and one that is in flight at that moment is told. That goes
+//!   for targets on the network of an interface only: behind a gateway, it is the gateway that does not answer.
 //!
 //! What it cannot see: a SYN that this host itself drops without a word, and `connect` succeeds all the same. So does a
 //! local firewall that drops, and so does a full neighbour table (`net.ipv4.neigh.default.gc_thresh3`, 1,024 entries
@@ -32,6 +35,7 @@ mod sys;
 mod transmit;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,12 +72,21 @@ pub struct ConnectOptions {
     pub patience: Duration,
     /// The interface that probes must leave by, if the routes are not to decide.
     pub interface: Option<String>,
+    /// The addresses (both ends included, in any order) whose neighbours we are: only of these can the kernel find out
+    /// that nobody has them.
+    pub on_link: Vec<(IpAddr, IpAddr)>,
 }
 
 impl ConnectOptions {
     /// As many attempts in flight as this process can have, all with the longest patience, by the routes.
     pub fn new(fence: Fence) -> Self {
-        ConnectOptions { fence, max_in_flight: default_in_flight(), patience: PATIENCE_MAX, interface: None }
+        ConnectOptions {
+            fence,
+            max_in_flight: default_in_flight(),
+            patience: PATIENCE_MAX,
+            interface: None,
+            on_link: Vec::new(),
+        }
     }
 }
 
@@ -108,6 +121,8 @@ pub fn open(
 struct Attempt {
     socket: Socket,
     probe: Probe,
+    /// Whether the target is on the network of an interface.
+    on_link: bool,
     /// When to give up.
     deadline: Tick,
 }

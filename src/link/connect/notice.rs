@@ -8,8 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::link::Probe;
 use crate::wire::reply::Answer;
 
-/// `SO_EE_ORIGIN_LOCAL`: this host's own stack speaks.
-const ORIGIN_LOCAL: u8 = 1;
 /// `SO_EE_ORIGIN_ICMP`: an ICMP error came in.
 const ORIGIN_ICMP: u8 = 2;
 /// `SO_EE_ORIGIN_ICMP6`: an ICMPv6 error came in.
@@ -20,13 +18,13 @@ const HEADER_LEN: usize = size_of::<usize>() + 8;
 /// The length of a `sock_extended_err`; the offender's address follows.
 const ERROR_LEN: usize = 16;
 
-/// What one entry of the error queue says.
+/// What one entry of the error queue says: an ICMP or ICMPv6 error that quotes the probe. The kernel has compared the
+/// sequence number. Entries that this host's own stack makes (`SO_EE_ORIGIN_LOCAL`) say nothing of a target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Notice {
-    /// An ICMP or ICMPv6 error that quotes the probe; the kernel has compared the sequence number.
-    Icmp { icmp_type: u8, code: u8, by: IpAddr },
-    /// This host's own stack, with an error number.
-    Local { errno: i32 },
+pub(super) struct Notice {
+    icmp_type: u8,
+    code: u8,
+    by: IpAddr,
 }
 
 impl Notice {
@@ -49,51 +47,46 @@ impl Notice {
     }
 
     fn of_extended_error(data: &[u8]) -> Option<Notice> {
-        let [e0, e1, e2, e3, origin, icmp_type, code] = *data.first_chunk()?;
-        match origin {
-            ORIGIN_ICMP | ORIGIN_ICMP6 => {
-                let by = address(data.get(ERROR_LEN..)?)?;
-                Some(Notice::Icmp { icmp_type, code, by })
-            }
-            ORIGIN_LOCAL => Some(Notice::Local { errno: i32::from_ne_bytes([e0, e1, e2, e3]) }),
-            _ => None,
+        let [_, _, _, _, origin, icmp_type, code] = *data.first_chunk()?;
+        if !matches!(origin, ORIGIN_ICMP | ORIGIN_ICMP6) {
+            return None;
         }
+        let by = address(data.get(ERROR_LEN..)?)?;
+        Some(Notice { icmp_type, code, by })
     }
 }
 
 /// What the end of an attempt means, given the probe, the socket's error number (0 if there was none), the notice if
-/// the queue held one, and the address that the probe came from. `None` is silence.
+/// the queue held one, the address that the probe came from, and whether the target is on the network of an interface.
+/// `None` is silence.
 pub(super) fn judge(
     probe: &Probe,
     errno: i32,
     notice: Option<Notice>,
     local: Option<IpAddr>,
+    on_link: bool,
 ) -> Option<Answer> {
     let sequence = probe.sequence;
     let ack = sequence.wrapping_add(1);
-    match notice {
-        Some(Notice::Icmp { icmp_type, code, by }) => {
-            // A neighbour that does not answer makes the kernel send host unreachable (RFC 1122, section 2.3.2.2) or
-            // address unreachable (RFC 4443, section 3.1) to itself, from its own address.
-            let ours = local == Some(by) && by != probe.ip;
-            let unreachable = if by.is_ipv4() { (3, 1) } else { (1, 3) };
-            if ours && (icmp_type, code) == unreachable {
-                return Some(Answer::NoNeighbour { sequence });
-            }
-            return Some(Answer::Icmp { sequence, icmp_type, code, by });
-        }
-        Some(Notice::Local { errno: libc::EHOSTUNREACH }) => return Some(Answer::NoNeighbour { sequence }),
-        Some(Notice::Local { .. }) | None => {}
+    if let Some(Notice { icmp_type, code, by }) = notice {
+        // A neighbour that does not answer makes the kernel send host unreachable (RFC 1122, section 2.3.2.2) or
+        // address unreachable (RFC 4443, section 3.1) to itself, from its own address. Where that neighbour is a
+        // gateway, nothing is known of the target; nor where the kernel has lost the route itself.
+        let ours = local == Some(by) && by != probe.ip;
+        let no_route = (if by.is_ipv4() { 3 } else { 1 }, 0);
+        let no_neighbour = if by.is_ipv4() { (3, 1) } else { (1, 3) };
+        return match (icmp_type, code) {
+            said if ours && said == no_neighbour => on_link.then_some(Answer::NoNeighbour { sequence }),
+            said if ours && said == no_route => None,
+            _ => Some(Answer::Icmp { sequence, icmp_type, code, by }),
+        };
     }
     match errno {
         libc::ECONNREFUSED => Some(Answer::Rst { ack }),
         // A reset that comes after the handshake: somebody listens there, and does not want us.
         libc::ECONNRESET | libc::EPIPE => Some(Answer::SynAck { ack }),
-        libc::EHOSTUNREACH | libc::EHOSTDOWN => Some(Answer::NoNeighbour { sequence }),
-        libc::ENETUNREACH | libc::ENETDOWN | libc::ENODEV | libc::EACCES | libc::EPERM => {
-            Some(Answer::NoRoute { sequence })
-        }
-        // Above all ETIMEDOUT. Whatever else it may be, no packet of the target's stands behind it.
+        // Above all ETIMEDOUT. Whatever else it may be, no packet of the target's stands behind it: an ICMP error would
+        // have left a notice, and what is left is this host's own network that is down or has no way any more.
         _ => None,
     }
 }
@@ -152,7 +145,7 @@ mod tests {
         let stamp = message(libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[7; 13]);
         let data = extended(libc::EHOSTUNREACH, ORIGIN_ICMP, 3, 13, by);
         let whole = [stamp, message(libc::SOL_IP, libc::IP_RECVERR, &data)].concat();
-        assert_eq!(Notice::parse(&whole), Some(Notice::Icmp { icmp_type: 3, code: 13, by }));
+        assert_eq!(Notice::parse(&whole), Some(Notice { icmp_type: 3, code: 13, by }));
         for len in 0..whole.len() - 8 {
             assert_eq!(Notice::parse(&whole[..len]), None, "cut to {len} bytes");
         }
@@ -166,10 +159,11 @@ mod tests {
         let by = ip("2001:db8::1");
         let six = extended(libc::EACCES, ORIGIN_ICMP6, 1, 1, by);
         let six = message(libc::SOL_IPV6, libc::IPV6_RECVERR, &six);
-        assert_eq!(Notice::parse(&six), Some(Notice::Icmp { icmp_type: 1, code: 1, by }));
-        let local = extended(libc::EHOSTUNREACH, ORIGIN_LOCAL, 0, 0, by);
+        assert_eq!(Notice::parse(&six), Some(Notice { icmp_type: 1, code: 1, by }));
+        // `SO_EE_ORIGIN_LOCAL`: nothing that the network said.
+        let local = extended(libc::EHOSTUNREACH, 1, 0, 0, by);
         let local = message(libc::SOL_IPV6, libc::IPV6_RECVERR, &local);
-        assert_eq!(Notice::parse(&local), Some(Notice::Local { errno: libc::EHOSTUNREACH }));
+        assert_eq!(Notice::parse(&local), None);
     }
 
     #[test]
@@ -177,7 +171,7 @@ mod tests {
         let (target, own, router) = (ip("198.18.0.9"), ip("198.18.0.2"), ip("198.18.0.1"));
         let probe = Probe { ip: target, port: 22, source: own, source_port: 1, sequence: u32::MAX };
         let (sequence, ack) = (u32::MAX, 0);
-        let icmp = |code, by| Some(Notice::Icmp { icmp_type: 3, code, by });
+        let icmp = |code, by| Some(Notice { icmp_type: 3, code, by });
         let says = |code, by| Some(Answer::Icmp { sequence, icmp_type: 3, code, by });
         let table = [
             (libc::ECONNREFUSED, None, Some(Answer::Rst { ack })),
@@ -186,18 +180,28 @@ mod tests {
             (libc::EHOSTUNREACH, icmp(1, router), says(1, router)),
             (libc::EHOSTUNREACH, icmp(1, own), Some(Answer::NoNeighbour { sequence })),
             (libc::EHOSTUNREACH, icmp(13, own), says(13, own)),
-            (
-                libc::EHOSTUNREACH,
-                Some(Notice::Local { errno: libc::EHOSTUNREACH }),
-                Some(Answer::NoNeighbour { sequence }),
-            ),
+            (libc::ENETUNREACH, icmp(0, router), says(0, router)),
+            (libc::ENETUNREACH, icmp(0, own), None),
             (libc::ECONNRESET, None, Some(Answer::SynAck { ack })),
-            (libc::ENETUNREACH, None, Some(Answer::NoRoute { sequence })),
             (libc::ETIMEDOUT, None, None),
             (0, None, None),
         ];
         for (errno, notice, answer) in table {
-            assert_eq!(judge(&probe, errno, notice, Some(own)), answer, "{errno} {notice:?}");
+            assert_eq!(judge(&probe, errno, notice, Some(own), true), answer, "{errno} {notice:?}");
+        }
+        assert_eq!(
+            judge(&probe, libc::EHOSTUNREACH, icmp(1, own), Some(own), false),
+            None,
+            "it is the gateway"
+        );
+        let of_this_host =
+            [libc::ENETUNREACH, libc::ENETDOWN, libc::ENODEV, libc::EACCES, libc::EPERM, libc::EHOSTUNREACH];
+        for errno in of_this_host {
+            assert_eq!(
+                judge(&probe, errno, None, Some(own), true),
+                None,
+                "{errno} says nothing of the target"
+            );
         }
     }
 }

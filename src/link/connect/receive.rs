@@ -116,7 +116,7 @@ impl ConnectReceive {
                 let Some(attempt) = self.slots.get_mut(event.token().0).and_then(Option::take) else {
                     continue;
                 };
-                if let Some(answer) = judge_socket(&attempt.socket, &attempt.probe) {
+                if let Some(answer) = judge_socket(&attempt.socket, &attempt.probe, attempt.on_link) {
                     each(Arrival { at: now, reply: reply(&attempt.probe, answer) });
                     delivered += 1;
                 }
@@ -201,7 +201,7 @@ impl Receive for ConnectReceive {
 }
 
 /// Says how the handshake of this socket ended. `None` if nothing was heard.
-pub(super) fn judge_socket(socket: &Socket, probe: &Probe) -> Option<Answer> {
+pub(super) fn judge_socket(socket: &Socket, probe: &Probe, on_link: bool) -> Option<Answer> {
     let error = socket.take_error().ok().flatten();
     let local = socket.local_addr().ok().and_then(|local| local.as_socket());
     // Asked even if there was no error: while `connect` itself still runs, the kernel files an ICMP error in the queue
@@ -213,7 +213,7 @@ pub(super) fn judge_socket(socket: &Socket, probe: &Probe) -> Option<Answer> {
     }
     let notice = sys::read_error_queue(socket).ok().and_then(|(bytes, len)| Notice::parse(&bytes[..len]));
     let errno = error.and_then(|error| error.raw_os_error()).unwrap_or(0);
-    notice::judge(probe, errno, notice, local.map(|local| local.ip()))
+    notice::judge(probe, errno, notice, local.map(|local| local.ip()), on_link)
 }
 
 /// The reply that the probe would have got.

@@ -36,8 +36,20 @@ enum Beginning {
     Begun(Attempt),
     /// It is over: the kernel said so at once.
     Ended(Option<Answer>),
-    /// There is no room for it at the moment.
+    /// There is no room for it at the moment, nor for any other.
     Refused(io::Error),
+    /// It cannot leave at the moment; others may, to other targets.
+    Held,
+}
+
+/// What became of a probe.
+enum Fate {
+    /// It was taken.
+    Taken,
+    /// It was refused, and all others would be.
+    NoRoom,
+    /// It was refused.
+    Held,
 }
 
 impl ConnectTransmit {
@@ -50,7 +62,8 @@ impl ConnectTransmit {
     ) -> Self {
         let max_in_flight = options.max_in_flight.clamp(1, DESCRIPTORS_MAX);
         let patience = options.patience.min(PATIENCE_MAX);
-        let options = ConnectOptions { max_in_flight, patience, ..options };
+        let mut options = ConnectOptions { max_in_flight, patience, ..options };
+        options.on_link.sort_unstable();
         ConnectTransmit { options, clock, hand_over, waker, shared, starved: None }
     }
 
@@ -60,30 +73,26 @@ impl ConnectTransmit {
         let socket = match Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP)) {
             Ok(socket) => socket,
             Err(cause) if is_of_the_moment(&cause) => return Ok(Beginning::Refused(cause)),
-            // An IPv6 that is turned off is a way that this host does not have.
-            Err(cause) if cause.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                return Ok(Beginning::Ended(Some(Answer::NoRoute { sequence: probe.sequence })));
-            }
             Err(cause) => return Err(failed("open a socket", probe, cause)),
         };
         self.prepare(&socket, domain, probe)?;
         // Taken before the call, so that the kernel's own timer begins no earlier than ours.
         let deadline = self.clock.now() + self.options.patience;
-        let Err(cause) = socket.connect(&SocketAddr::new(probe.ip, probe.port).into()) else {
-            return Ok(Beginning::Begun(Attempt { socket, probe: *probe, deadline }));
+        let on_link = within(&self.options.on_link, probe.ip);
+        let connected = socket.connect(&SocketAddr::new(probe.ip, probe.port).into());
+        let Some(cause) = connected.err().filter(|cause| cause.raw_os_error() != Some(libc::EINPROGRESS))
+        else {
+            return Ok(Beginning::Begun(Attempt { socket, probe: *probe, on_link, deadline }));
         };
-        match cause.raw_os_error().unwrap_or(0) {
-            libc::EINPROGRESS => Ok(Beginning::Begun(Attempt { socket, probe: *probe, deadline })),
-            libc::EADDRNOTAVAIL if !has_source(probe.ip) => {
-                Ok(Beginning::Ended(Some(Answer::NoRoute { sequence: probe.sequence })))
-            }
-            libc::EADDRNOTAVAIL => Ok(Beginning::Refused(cause)),
-            _ if is_of_the_moment(&cause) => Ok(Beginning::Refused(cause)),
+        Ok(match cause.raw_os_error().unwrap_or(0) {
+            libc::EADDRNOTAVAIL if !has_source(probe.ip) => Beginning::Held,
+            libc::EADDRNOTAVAIL => Beginning::Refused(cause),
+            _ if is_of_the_moment(&cause) => Beginning::Refused(cause),
             // A loopback may have answered already.
-            libc::ECONNREFUSED => Ok(Beginning::Ended(receive::judge_socket(&socket, probe))),
-            // Whatever else the kernel has against this one target (see the module), the sweep goes on.
-            _ => Ok(Beginning::Ended(Some(Answer::NoRoute { sequence: probe.sequence }))),
-        }
+            libc::ECONNREFUSED => Beginning::Ended(receive::judge_socket(&socket, probe, on_link)),
+            // Whatever else the kernel has against this one target (see the module), it says nothing of it.
+            _ => Beginning::Held,
+        })
     }
 
     /// Sets what has to be set before the SYN leaves.
@@ -112,10 +121,10 @@ impl ConnectTransmit {
     }
 
     /// Begins an attempt and hands it over, if there is room for it.
-    fn take(&mut self, probe: &Probe) -> Result<bool, LinkError> {
+    fn take(&mut self, probe: &Probe) -> Result<Fate, LinkError> {
         self.options.fence.check(probe)?;
         if self.shared.in_flight() >= self.options.max_in_flight as u64 {
-            return Ok(false);
+            return Ok(Fate::NoRoom);
         }
         let handover = match self.begin(probe)? {
             Beginning::Begun(attempt) => Handover::Begun(attempt),
@@ -123,15 +132,16 @@ impl ConnectTransmit {
                 Handover::Ended(Arrival { at: self.clock.now(), reply: receive::reply(probe, answer) })
             }
             // Silence: the probe counts as sent, and nothing comes back.
-            Beginning::Ended(None) => return Ok(true),
+            Beginning::Ended(None) => return Ok(Fate::Taken),
             Beginning::Refused(cause) => {
                 self.refused(probe, cause)?;
-                return Ok(false);
+                return Ok(Fate::NoRoom);
             }
+            Beginning::Held => return Ok(Fate::Held),
         };
         self.starved = None;
         self.hand_over(probe, handover)?;
-        Ok(true)
+        Ok(Fate::Taken)
     }
 
     /// Hands over, and wakes the other half if it sleeps.
@@ -173,7 +183,8 @@ impl Transmit for ConnectTransmit {
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         for (at, probe) in probes.iter().enumerate() {
             match self.take(probe) {
-                Ok(true) => {}
+                Ok(Fate::Taken) => {}
+                Ok(Fate::Held) => refused.push(at),
                 result => {
                     refused.extend(at..probes.len());
                     return result.map(drop);
@@ -192,6 +203,12 @@ fn is_of_the_moment(cause: &io::Error) -> bool {
     )
 }
 
+/// Whether one of these ranges, which are sorted, holds an address.
+fn within(ranges: &[(IpAddr, IpAddr)], ip: IpAddr) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= ip);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| ip <= *last)
+}
+
 /// Whether this host has an address to speak from to `ip`. The error number of `connect` is the same whether that is
 /// lacking or just a free port; a datagram socket, which sends nothing when it is connected, finds a port always.
 fn has_source(ip: IpAddr) -> bool {
@@ -207,6 +224,9 @@ fn failed(attempt: &'static str, probe: &Probe, cause: io::Error) -> LinkError {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n, fs.file-max)",
         Some(libc::EADDRNOTAVAIL) => "widen net.ipv4.ip_local_port_range",
         Some(libc::ENOBUFS | libc::ENOMEM) => "give the host more memory for sockets (net.ipv4.tcp_mem)",
+        Some(libc::EAFNOSUPPORT) => {
+            "allow sockets of this address family (AF_INET6) where a sandbox forbids them"
+        }
         _ => "see what else uses this link, and try another engine",
     };
     LinkError::System { attempt, object, cause, remedy }

@@ -59,19 +59,34 @@ pub fn resolve(
 }
 
 /// In whose name to ask on a hop for a neighbour there. In IPv6 a host may answer only those that it takes for its own
-/// neighbours, and whoever asks for a link-local address is one by a link-local address of its own.
+/// neighbours, and whoever asks for a link-local address is one by a link-local address of its own. The probes themselves
+/// may come from another address: even one of IPv4, whose routes may lead to a gateway of IPv6.
 ///
 /// # Errors
-/// When the system does not list its own addresses.
+/// When the system does not list its own addresses, or has none of the neighbour's family to ask from.
 pub fn source_of_questions(hop: &Hop, neighbour: IpAddr) -> Result<IpAddr, LinkError> {
     let IpAddr::V6(wanted) = neighbour else { return Ok(hop.source) };
     let own = interface::own_addresses()?;
-    let mut here = own.iter().filter(|own| own.interface_index == hop.interface.index).map(|own| own.ip);
-    if !wanted.is_unicast_link_local() && here.clone().any(|ip| ip == hop.source) {
+    let here = own.iter().filter(|own| own.interface_index == hop.interface.index).map(|own| own.ip);
+    let here: Vec<IpAddr> = here.filter(IpAddr::is_ipv6).collect();
+    if !wanted.is_unicast_link_local() && here.contains(&hop.source) {
         return Ok(hop.source);
     }
-    let link_local = here.find(|ip| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
-    Ok(link_local.unwrap_or(hop.source))
+    let is_link_local = |ip: &&IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let elsewhere = Some(hop.source).filter(IpAddr::is_ipv6);
+    let source = here.iter().find(is_link_local).copied().or(elsewhere).or(here.first().copied());
+    source.ok_or_else(|| no_source(&hop.interface.name, neighbour))
+}
+
+fn no_source(interface: &str, neighbour: IpAddr) -> LinkError {
+    LinkError::NoWay {
+        ip: neighbour,
+        why: format!("{interface} has no IPv6 address to ask from where it is"),
+        remedy: format!(
+            "give it one, such as the link-local one that it has by itself while IPv6 is on \
+             (`sysctl net.ipv6.conf.{interface}.disable_ipv6=0`)"
+        ),
+    }
 }
 
 /// How often a neighbour is asked. One broadcast frame is easily lost where many are sent.

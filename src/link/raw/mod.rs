@@ -242,11 +242,13 @@ enum Refusal {
 }
 
 /// Whether an error means "not now" rather than "not ever". A local firewall says EPERM, and so does a table of
-/// connections that is full.
+/// connections that is full. A device that is down may come back, and one that is gone is a matter for whoever watches
+/// the path: other packets may leave by others.
 fn refusal_of(error: &io::Error) -> Option<Refusal> {
     match error.raw_os_error()? {
         libc::EAGAIN | libc::ENOBUFS | libc::EINTR => Some(Refusal::All),
-        libc::EPERM | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN => Some(Refusal::ThisOne),
+        libc::EPERM | libc::EHOSTUNREACH | libc::ENETUNREACH => Some(Refusal::ThisOne),
+        libc::ENETDOWN | libc::ENODEV | libc::ENXIO => Some(Refusal::ThisOne),
         _ => None,
     }
 }
@@ -312,6 +314,9 @@ mod tests {
         let refusal = |code| refusal_of(&io::Error::from_raw_os_error(code));
         assert_eq!(refusal(libc::EPERM), Some(Refusal::ThisOne));
         assert_eq!(refusal(libc::ENETUNREACH), Some(Refusal::ThisOne));
+        for gone in [libc::ENETDOWN, libc::ENODEV, libc::ENXIO] {
+            assert_eq!(refusal(gone), Some(Refusal::ThisOne), "it is trouble of its path, not of the sweep");
+        }
         assert_eq!(refusal(libc::EAGAIN), Some(Refusal::All));
         assert_eq!(refusal(libc::EINVAL), None);
         assert_eq!(refusal_of(&io::Error::other("none of the kernel's")), None);
