@@ -13,6 +13,7 @@ usage: "$LAB_WEATHER" WORD [ARGUMENTS], inside a lab
   link-down scan|router SECONDS    the link goes down on that side, and comes back with its routes
   gateway-address MAC [announced]  the router gets another Ethernet address, and tells so or not
   gateway-deaf | gateway-hears     the router answers ARP and forwards nothing; and again does
+  gateway-rejects HOW              the router refuses all that is new, as nft says HOW: "tcp reset"
   gateway-silent | gateway-speaks  the router answers no ARP, and nobody remembers it; and again does
   address-gone | address-back      the scanner loses its address, and gets it back with its routes
   hog                              two busy loops for each core, until killed
@@ -85,6 +86,17 @@ END
         printf 'flush chain netdev bursts %s\n' out back | router_nft
         sleep "$rest"
     done
+}
+
+rejects() {
+    router_nft <<END
+table ip rejects {
+    chain forward {
+        type filter hook forward priority -300; policy accept;
+        iifname "to-scan" tcp flags & (syn | ack) == syn reject with $1
+    }
+}
+END
 }
 
 policer() {
@@ -190,6 +202,7 @@ main() {
         gateway-deaf) forwarding 0 ;;
         gateway-hears) forwarding 1 ;;
         gateway-silent) ip -n router link set to-scan arp off && ip -n scan neigh flush dev scan0 ;;
+        gateway-rejects) rejects "$@" ;;
         gateway-speaks) ip -n router link set to-scan arp on ;;
         # The router has to ask for the address again, as it would after some time.
         address-gone) ip -n scan address del 192.0.2.2/30 dev scan0 && ip -n router neigh flush dev to-scan ;;

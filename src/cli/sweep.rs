@@ -198,7 +198,7 @@ fn plan(args: &Args, settings: &Settings, settled: &Settled, pace: Pace, engine:
         host_rate: rates::host_rate(settings, settled),
         network_rate: rates::network_rate(settings, settled),
         canaries: Vec::new(),
-        mute: Vec::new(),
+        mute: engine.mute.clone(),
         routes: Arc::new(settled.routes.clone()),
         source_ports: engine.source_ports,
         wanted: args.states.0.with(State::Open).with(State::Conflict),

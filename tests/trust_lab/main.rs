@@ -52,6 +52,8 @@ const CASES: &[Case] = &[
     ("one_gateway_of_two_is_silent", paths::one_gateway_of_two_is_silent),
     ("a_gateway_of_two_comes_late", paths::a_gateway_of_two_comes_late),
     ("one_way_of_two_breaks", paths::one_way_of_two_breaks),
+    ("nobody_at_all_is_no_proof", paths::nobody_at_all_is_no_proof),
+    ("who_answers_for_others_is_not_believed", weather::who_answers_for_others_is_not_believed),
     ("ipv6_gateway_address_changes", paths::ipv6_gateway_address_changes),
     ("ipv6_gateway_stops_for_a_while", paths::ipv6_gateway_stops_for_a_while),
     ("ipv6_gateway_stops_forwarding", paths::ipv6_gateway_stops_forwarding),

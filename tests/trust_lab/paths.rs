@@ -60,6 +60,17 @@ pub fn one_way_of_two_breaks() {
     check_one_of_two(&events, "canaries-silent");
 }
 
+/// A local network in which nobody at all answers may be a cable in the wrong socket: that nobody is there is known only
+/// where somebody is.
+pub fn nobody_at_all_is_no_proof() {
+    let weather = "ip -n lan link set lan0 arp off";
+    let ran = sweep_kinds(weather, "198.19.2.32/27", "5k");
+    let events = check(&ran, Ending::Incomplete, "nothing-heard");
+    assert_eq!(events.completed()["verdict"], "blind", "{}", events.completed());
+    let ran = sweep_kinds(":", "198.19.2.0/26", "5k");
+    check(&ran, Ending::Complete, "");
+}
+
 pub fn ipv6_gateway_address_changes() {
     let ran = sweep_kinds("$W after 1 gateway-address 02:00:00:00:00:99 &", LEFT6, "1k");
     check(&ran, Ending::Complete, "next-hop-moved");

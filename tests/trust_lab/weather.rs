@@ -221,6 +221,16 @@ pub fn connection_table_is_full() {
     }
 }
 
+/// A firewall on the way has had enough in the middle of the sweep, and refuses everything from then on, as the targets
+/// would or by its own name.
+pub fn who_answers_for_others_is_not_believed() {
+    for how in ["tcp reset", "icmp type admin-prohibited"] {
+        let lab = Lab::new().network("198.18.16.0/21").seed(3).open(1500).timeout(Duration::from_secs(120));
+        let weather = format!("$W after 2 gateway-rejects \"{how}\" &");
+        check(&sweep_in(lab, &weather, "--rate 2k --no-verify"), Ending::Incomplete, "canaries-changed");
+    }
+}
+
 /// Answers that come in by another door are answers, if they are heard at all.
 pub fn answers_by_another_interface() {
     check(&sweep_in(small(), "$W return-by-second", "--rate 2k"), Ending::Complete, "");

@@ -31,6 +31,8 @@ pub struct Engine {
     pub source_ports: SourcePorts,
     /// Whether an open target has been through a whole handshake.
     pub verifies: bool,
+    /// The paths on whose local network nobody at all has answered.
+    pub mute: Vec<usize>,
 }
 
 /// What is wanted of the engine.
@@ -117,7 +119,7 @@ fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<En
         receive: Box::new(receive),
         guard: watch(wanted.routes, clock),
     };
-    Ok(Engine { ends, vantage, source_ports, verifies: true })
+    Ok(Engine { ends, vantage, source_ports, verifies: true, mute: Vec::new() })
 }
 
 /// Watches links and addresses, which needs no privilege. To ask routers would; the kernel looks after them by itself.

@@ -88,7 +88,22 @@ pub(super) fn open(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<E
         next_hop: only.and_then(|hop| hop.next_hop),
     };
     let ends = Ends { transmit, receive: Box::new(receive), guard };
-    Ok(Engine { ends, vantage, source_ports, verifies: false })
+    Ok(Engine { ends, vantage, source_ports, verifies: false, mute: mute(&paths) })
+}
+
+/// The numbers of the paths on whose local network nobody is there, and where nobody else on the same interface has
+/// answered either. It may well be that nothing gets through: a wrong VLAN, or a switch that does not forward yet.
+fn mute(paths: &[Path<'_>]) -> Vec<usize> {
+    let is_alive = |path: &Path<'_>| match &path.step {
+        FirstStep::Router { answers, address } => *answers && address.get() != UNKNOWN,
+        FirstStep::Neighbours(neighbours) => neighbours.found() > 0,
+        FirstStep::Raw => false,
+    };
+    let has_witness = |path: &Path<'_>| {
+        paths.iter().any(|other| other.hop.interface.index == path.hop.interface.index && is_alive(other))
+    };
+    let is_mute = |path: &Path<'_>| matches!(path.step, FirstStep::Neighbours(_)) && !has_witness(path);
+    paths.iter().enumerate().filter(|(_, path)| is_mute(path)).map(|(number, _)| number).collect()
 }
 
 /// One path, and what was found out about its first step.
