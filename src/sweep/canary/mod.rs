@@ -335,7 +335,10 @@ mod tests {
                 watch.look(&seeing, now, now, 0, PATIENCE);
                 assert_eq!(seeing.lost(), 0, "{paths} paths at {rate}: lost at {now:?}");
             }
-            assert!(asked <= 400 * rate / 20 + 2 * MOST_AT_ONCE, "{paths} paths at {rate}: {asked} questions");
+            assert!(
+                asked <= 400 * rate / 20 + 2 * MOST_AT_ONCE,
+                "{paths} paths at {rate}: {asked} questions"
+            );
             assert!(asked >= 400 * rate.min(2500) / 60, "{paths} paths at {rate}: {asked} questions");
         }
     }

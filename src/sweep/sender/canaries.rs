@@ -53,8 +53,8 @@ impl<T: Transmit> Sender<'_, T> {
         if !self.caller.as_ref().is_some_and(|caller| caller.is_booked_out(now)) {
             return false;
         }
-        // Knuth's multiplier; only the highest bits decide.
-        self.lot = self.lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Multiples of the golden section, which spread as evenly as numbers can.
+        self.lot = self.lot.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.lot < u64::MAX / SLOTS_FOR_ONE
     }
 

@@ -118,7 +118,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             slow_hosts: SlowHosts::new(host_rate),
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
             capped_pps: canaries::capped_pps(board),
-            lot: board.plan.seed,
+            lot: board.plan.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
             lap_jitter: Duration::ZERO,
