@@ -951,3 +951,32 @@ fn canaries_vouch_for_a_path_under_caps() {
         }
     }
 }
+
+/// A rule of this host forbids packets to one host. That is no reason to leave out the others, whether the link goes on
+/// behind a probe that it cannot send or waits for it; and the sweep does not end before all others have had their
+/// tries.
+#[test]
+fn a_host_that_no_probe_may_leave_for_is_set_aside() {
+    for blocks in [false, true] {
+        for (seed, ports) in seeds().into_iter().flat_map(|seed| [(seed, "22"), (seed, "1-40")]) {
+            let scope = scope("198.18.0.0/26", ports);
+            let refused: IpAddr = "198.18.0.9".parse().expect("an address");
+            let rules = SimRules { seed, refused_host: Some((refused, blocks)), ..SimRules::default() };
+            let (network, mut truth) = mixed(&scope, rules);
+            truth.retain(|target, _| target.ip != refused);
+            let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+            let report = &outcome.report;
+            let what = format!("seed {seed}, blocks {blocks}: {report:?}");
+            let unsent = report.ledger.declared - truth.len() as u64;
+            assert_eq!(
+                report.unknown_reasons,
+                BTreeMap::from([(UnknownReason::SendRefused, unsent)]),
+                "{what}"
+            );
+            assert_eq!(report.verdict, Verdict::Degraded, "{what}");
+            check_exact(seed, &notebook, &truth, false);
+            assert!(report.packets.refused > 0 && report.duration_ms < 15_000, "{what}");
+            assert!(network.probes().iter().all(|(_, probe)| probe.ip != refused), "{what}");
+        }
+    }
+}

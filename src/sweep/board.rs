@@ -77,8 +77,12 @@ pub struct SenderCounters {
     pub sent: Counter,
     /// Questions to canaries that it took.
     pub canaries: Counter,
-    /// Times that it refused one.
+    /// Times that it took no more of what it was given.
     pub refused: Counter,
+    /// Probes that were set aside because it refused them again and again.
+    pub set_aside: Counter,
+    /// Times that what was set aside was given up at last.
+    pub given_up: Counter,
 }
 
 /// An answer on its way to the driver.
@@ -189,6 +193,16 @@ impl<'a> Board<'a> {
     /// Times that the link refused a probe, of all senders.
     pub fn refused(&self) -> u64 {
         self.senders.iter().map(|sender| sender.refused.get()).sum()
+    }
+
+    /// Probes that were set aside because the link refused them again and again, of all senders.
+    pub fn set_aside(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.set_aside.get()).sum()
+    }
+
+    /// Whether targets that need a probe were left without, because the link refused it to the end.
+    pub fn has_given_up(&self) -> bool {
+        self.senders.iter().any(|sender| sender.given_up.get() > 0)
     }
 
     /// Whether every target has answered, and none needs to be asked again.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::Sender;
+use super::{BATCH, Sender};
 use crate::link::Transmit;
 use crate::link::clock::Tick;
 use crate::sweep::board::Board;
@@ -21,7 +21,7 @@ impl<T: Transmit> Sender<'_, T> {
             let rate = self.rate_now();
             let Some(caller) = self.caller.as_mut().filter(|caller| caller.is_due(now)) else { break };
             let queued = self.batch.len();
-            if self.pacer.allowance(now, queued + 1) <= queued {
+            if queued >= BATCH || self.pacer.allowance(now, queued + 1) <= queued {
                 break;
             }
             let (board, caps) = (self.board, &mut self.caps);
