@@ -34,6 +34,8 @@ pub struct SimRules {
     pub blind: Vec<(Tick, Tick)>,
     /// Probes that the device takes before it refuses one, once.
     pub refuse_every: Option<u64>,
+    /// A host that the device takes no probe for, and whether it then takes none of those behind it either.
+    pub refused_host: Option<(IpAddr, bool)>,
     /// Spans of virtual time in which the network carries nothing, and what the guard says of that, if it notices.
     pub outages: Vec<(Tick, Tick, Option<Trouble>)>,
     /// Spans of virtual time in which a device on the way answers in the place of everybody, and how.
@@ -56,6 +58,7 @@ impl Default for SimRules {
             otherwise: Behaviour::Closed,
             blind: Vec::new(),
             refuse_every: None,
+            refused_host: None,
             outages: Vec::new(),
             usurped: Vec::new(),
             capacity_pps: None,
@@ -293,6 +296,17 @@ impl Transmit for SimTransmit {
             if state.rules.refuse_every.is_some_and(|every| state.taken.is_multiple_of(every)) {
                 refused.extend(at..probes.len());
                 break;
+            }
+            match state.rules.refused_host.filter(|(host, _)| *host == probe.ip) {
+                Some((_, true)) => {
+                    refused.extend(at..probes.len());
+                    break;
+                }
+                Some((_, false)) => {
+                    refused.push(at);
+                    continue;
+                }
+                None => {}
             }
             let now = state.now;
             state.seen.push((now, *probe));

@@ -79,10 +79,14 @@ pub struct SenderCounters {
     pub sent: Counter,
     /// Questions to canaries that it took.
     pub canaries: Counter,
-    /// Times that it refused one.
+    /// Times that it took no more of what it was given.
     pub refused: Counter,
     /// Answers that it took back.
     pub retracted: Counter,
+    /// Probes that were set aside because it refused them again and again.
+    pub set_aside: Counter,
+    /// Times that what was set aside was given up at last.
+    pub given_up: Counter,
 }
 
 /// An answer on its way to the driver.
@@ -201,6 +205,16 @@ impl<'a> Board<'a> {
     pub fn answered(&self) -> u64 {
         let retracted: u64 = self.senders.iter().map(|sender| sender.retracted.get()).sum();
         self.answered.get().saturating_sub(retracted)
+    }
+
+    /// Probes that were set aside because the link refused them again and again, of all senders.
+    pub fn set_aside(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.set_aside.get()).sum()
+    }
+
+    /// Whether targets that need a probe were left without, because the link refused it to the end.
+    pub fn has_given_up(&self) -> bool {
+        self.senders.iter().any(|sender| sender.given_up.get() > 0)
     }
 
     /// Whether every target has answered, and none needs to be asked again.

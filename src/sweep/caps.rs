@@ -5,9 +5,9 @@
 //! at once; one whose slot lies ahead waits in a heap until it comes. A probe may come a little late to its slot,
 //! because the sender sleeps and works in batches; one that comes later than that gives it up and books a new one.
 //!
-//! What leaves in any second had its slot in that second or in the lateness before it. So with a gap of 1.01 s / cap and
-//! a lateness of just under 1 % of a second, that is never more than the cap, as with the [pacer](super::pacer); and
-//! the price is the same, 1 % of the cap.
+//! What leaves in any second had its slot in that second or in the lateness before it. So with a gap of 1.01 s / cap
+//! and a lateness of just under 1 % of a second, that is never more than the cap, as with the [pacer](super::pacer);
+//! and the price is the same, 1 % of the cap.
 //!
 //! Both slots are booked together, and the later one is when the probe leaves. For the host that is also the slot that
 //! is taken. A network's slots go on from where they were, because one host that is booked out must not keep its
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use crate::link::clock::Tick;
 
-/// Slots are counted in steps of a power of two nanoseconds, in 32 bits that wrap. The coarsest step, about 33 µs, wraps
-/// after 39 hours, and half of that is what two slots may lie apart before they are mixed up.
+/// Slots are counted in steps of a power of two nanoseconds, in 32 bits that wrap. The coarsest step, about 33 µs,
+/// wraps after 39 hours, and half of that is what two slots may lie apart before they are mixed up.
 const COARSEST_SHIFT: u32 = 15;
 
 /// The step where there is no cap yet: fine enough for the caps of hosts that are slowed down.
@@ -495,7 +495,6 @@ mod tests {
             let most = fullest_second(&network);
             assert!(most <= cap as usize, "network cap {cap}: {most}");
             assert!(enough(network.len()), "network cap {cap}: {} of {all} left", network.len());
-            println!("cap {cap}: {} a second", network.len() as f64 / seconds as f64);
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Driver<'a> {
 struct Silence {
     /// Why targets without enough tries are unknown, path by path.
     too_few: Vec<UnknownReason>,
+    /// The same for those that could have been probed again.
+    never_left: Vec<UnknownReason>,
     /// Why even enough tries prove nothing, path by path; `None` where they do.
     unproven: Vec<Option<UnknownReason>>,
     /// Whether the sweep came to its end.
@@ -111,7 +113,7 @@ impl<'a> Driver<'a> {
                 received: board.received.get(),
                 foreign: board.foreign.get(),
                 dropped: board.dropped.get(),
-                refused: board.refused(),
+                refused: board.refused() + board.set_aside(),
             },
             paths: self.path_reports(paths),
         };
@@ -129,6 +131,11 @@ impl<'a> Driver<'a> {
             let blamed = record(path).outages.last().map(|outage: &Outage| outage.reason);
             cut_short.or(blamed).unwrap_or(by_ourselves)
         };
+        let never_left = |path: usize| {
+            let is_lost = record(path).outages.last().is_some_and(|outage: &Outage| outage.until.is_none());
+            let is_refused = cut_short.is_none() && self.board.has_given_up() && !is_lost;
+            if is_refused { UnknownReason::SendRefused } else { too_few(path) }
+        };
         let unproven = |path| {
             let canaries = record(path).canaries;
             let lost = canaries.calm_lost as f64 / canaries.calm_asked.max(1) as f64;
@@ -143,6 +150,7 @@ impl<'a> Driver<'a> {
         let all = 0..self.board.plan.paths();
         Silence {
             too_few: all.clone().map(too_few).collect(),
+            never_left: all.clone().map(never_left).collect(),
             unproven: all.map(unproven).collect(),
             finished: cut_short.is_none(),
         }
@@ -192,7 +200,8 @@ impl<'a> Driver<'a> {
         }
         let path = path();
         if cell.counted() < plan.tries || !silence.finished {
-            return Some(silence.too_few[path]);
+            let may_be_probed = cell.needs_probe(plan.tries);
+            return Some(if may_be_probed { silence.never_left[path] } else { silence.too_few[path] });
         }
         silence.unproven[path]
     }

@@ -5,8 +5,8 @@
 //! each host, and the sender, once there are some, probes that host more slowly and takes back what its silence was
 //! worth so far.
 //!
-//! A network that loses packets makes ports answer late, too. What tells the two apart is whether a lower rate helps: if
-//! as much is lost as before, the host has its rate back, and the tries make good what is lost.
+//! A network that loses packets makes ports answer late, too. What tells the two apart is whether a lower rate helps:
+//! if as much is lost as before, the host has its rate back, and the tries make good what is lost.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -133,8 +133,8 @@ fn is_helped(before: f64, lost: f64) -> bool {
     lost < before * 0.5 || (1.0 - lost) > (1.0 - before) * 1.33
 }
 
-/// The share of the first tries that were lost among those of a host's ports that answer, and how many these are, as far
-/// as the tries reach that were made since this moment, if any.
+/// The share of the first tries that were lost among those of a host's ports that answer, and how many these are, as
+/// far as the tries reach that were made since this moment, if any.
 fn lost_since(board: &Board<'_>, host: u64, since: Option<Tick>, now: Tick) -> (f64, f64) {
     let (mut first, mut later, mut waiting, mut tried_again) = (0_u32, 0_u32, 0_u32, 0_u32);
     for position in positions_of(board, host) {

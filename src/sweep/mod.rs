@@ -13,6 +13,7 @@ pub mod governor;
 pub mod ledger;
 pub mod limited;
 pub mod pacer;
+pub mod paths;
 pub mod plan;
 pub mod receiver;
 pub mod report;

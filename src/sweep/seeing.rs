@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::paths::{PathMarks, Unanswered};
 use super::report::UnknownReason;
 use crate::link::clock::Tick;
 use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
@@ -21,11 +22,6 @@ pub const RING_DELAY: Duration = Duration::from_millis(50);
 
 /// How long a path may be in trouble before it is given up.
 pub const LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// How long a path may go without a good word after somebody was asked for one, even if there is no bad one, and how
-/// many more must have been asked, before it is given up.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(40);
-const FORGOTTEN_QUESTIONS: u32 = 6;
 
 /// How long the receiver may be away before it takes itself for stopped, as by a signal, a debugger, or a machine that
 /// was put to sleep.
@@ -60,10 +56,8 @@ pub struct Seeing {
     /// One bit for each path that is in trouble, and for each that is lost.
     troubled: CachePadded<AtomicU64>,
     lost: CachePadded<AtomicU64>,
-    /// The same, where there are too many paths for one word: troubled and lost, for each 64 paths.
-    wide: Box<[[AtomicU64; 2]]>,
-    /// When somebody was last asked for a word on each path.
-    asked: Box<[AtomicU64]>,
+    /// What there is to say of each path beyond that.
+    marks: PathMarks,
 }
 
 /// What one sender is told.
@@ -91,20 +85,14 @@ impl Seeing {
             settled_until: CachePadded::new(AtomicU64::new(0)),
             troubled: CachePadded::new(AtomicU64::new(0)),
             lost: CachePadded::new(AtomicU64::new(0)),
-            wide: Box::default(),
-            asked: Box::default(),
+            marks: PathMarks::default(),
         }
     }
 
     /// The same, told how many paths there are: each has a fate of its own, and is given up only after questions.
     #[must_use]
     pub fn for_paths(self, paths: usize) -> Self {
-        let words = if paths < MOST_PATHS { 0 } else { paths.div_ceil(64) };
-        Seeing {
-            wide: (0..words).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
-            asked: (0..paths).map(|_| AtomicU64::new(0)).collect(),
-            ..self
-        }
+        Seeing { marks: PathMarks::new(paths), ..self }
     }
 
     /// Sender: the next blind slice that this sender (from 0) has not dealt with.
@@ -130,30 +118,21 @@ impl Seeing {
         Tick::from_nanos(self.settled_until.load(Ordering::Acquire))
     }
 
-    /// Sender: somebody on this path is asked whether it is whole, or would be if there was anybody. `Relaxed`: whoever
-    /// reads it a moment later is patient for a moment longer.
+    /// Sender: somebody on this path is asked whether it is whole, or would be if there was anybody.
     pub fn note_asked(&self, path: usize, now: Tick) {
-        if let Some(asked) = self.asked.get(path) {
-            asked.store(now.as_nanos(), Ordering::Relaxed);
-        }
+        self.marks.note_asked(path, now);
     }
 
     /// Sender: whether this path must wait.
     #[inline]
     pub fn is_troubled(&self, path: usize) -> bool {
-        self.troubled() & bit(path) != 0 && self.is_wide(path, 0)
+        self.troubled() & bit(path) != 0 && self.marks.is_troubled(path)
     }
 
     /// Sender: whether this path is given up.
     #[inline]
     pub fn is_lost(&self, path: usize) -> bool {
-        self.lost() & bit(path) != 0 && self.is_wide(path, 1)
-    }
-
-    /// Whether a path is meant by a bit that it may share.
-    fn is_wide(&self, path: usize, which: usize) -> bool {
-        let word = self.wide.get(path / 64).map(|word| word[which].load(Ordering::Relaxed));
-        word.is_none_or(|word| word >> (path % 64) & 1 == 1)
+        self.lost() & bit(path) != 0 && self.marks.is_lost(path)
     }
 
     /// Sender: the paths that must wait, a bit for each. `Relaxed` like the next: a probe that leaves a moment too late
@@ -199,7 +178,7 @@ pub enum Testimony {
 /// A time that a path was in trouble.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outage {
-    /// What was wrong, as far as the first witness saw it.
+    /// What was wrong, as the guard has it, or else the canaries.
     pub reason: UnknownReason,
     /// The last moment that was vouched for.
     pub from: Tick,
@@ -229,27 +208,11 @@ struct PathWatch {
     since: Option<Tick>,
     lost: bool,
     outages: Vec<Outage>,
-    /// When somebody was asked last; the first time without a good word since; and how often since then.
-    asked: Tick,
-    missed: Option<Tick>,
-    unanswered: u32,
+    /// How long nobody has answered.
+    unanswered: Unanswered,
 }
 
 impl PathWatch {
-    /// Enters when somebody was asked last (no news if it is nobody's business to ask), and says whether there has been
-    /// no good word for too long since.
-    fn is_forgotten(&mut self, asked: Option<Tick>, now: Tick) -> bool {
-        let vouched = self.vouched();
-        let Some(asked) = asked else { return now.since(vouched) > FORGOTTEN_AFTER };
-        if self.missed.is_none_or(|missed| missed <= vouched) {
-            self.missed = (asked > vouched).then_some(asked);
-            self.unanswered = 0;
-        }
-        self.unanswered += u32::from(asked != std::mem::replace(&mut self.asked, asked));
-        let for_long = self.missed.is_some_and(|missed| now.since(missed) > FORGOTTEN_AFTER);
-        for_long && self.unanswered >= FORGOTTEN_QUESTIONS
-    }
-
     fn is_troubled(&self) -> bool {
         !self.lost && self.trouble.iter().any(Option::is_some)
     }
@@ -268,9 +231,7 @@ impl Watch {
             since: None,
             lost: false,
             outages: Vec::new(),
-            asked: now,
-            missed: None,
-            unanswered: 0,
+            unanswered: Unanswered::default(),
         };
         Watch {
             began: now,
@@ -342,6 +303,11 @@ impl Watch {
                     watched.since = Some(now);
                     let from = watched.good_until[at];
                     watched.outages.push(Outage { reason, from, until: None });
+                } else if witness == Witness::Guard
+                    && let Some(outage) = watched.outages.last_mut().filter(|outage| outage.until.is_none())
+                {
+                    // Canaries notice sooner that something is wrong, but only the guard sees what.
+                    outage.reason = reason;
                 }
             }
         }
@@ -370,13 +336,7 @@ impl Watch {
         let mask = |is: fn(&PathWatch) -> bool| {
             self.paths.iter().zip(0..).filter(|(path, _)| is(path)).fold(0, |bits, (_, n)| bits | bit(n))
         };
-        for (word, paths) in seeing.wide.iter().zip(self.paths.chunks(64)) {
-            let mask = |is: fn(&PathWatch) -> bool| {
-                paths.iter().zip(0..).filter(|(path, _)| is(path)).fold(0, |bits, (_, n)| bits | 1_u64 << n)
-            };
-            word[0].store(mask(PathWatch::is_troubled), Ordering::Relaxed);
-            word[1].store(mask(|path| path.lost), Ordering::Relaxed);
-        }
+        seeing.marks.mark(|path| self.paths.get(path).map(|path| (path.is_troubled(), path.lost)));
         seeing.lost.store(mask(|path| path.lost), Ordering::Relaxed);
         seeing.troubled.store(mask(PathWatch::is_troubled), Ordering::Relaxed);
         if !self.tell(seeing) {
@@ -404,9 +364,13 @@ impl Watch {
         true
     }
 
-    /// Adds a slice, or lets one of the same path that is not told yet grow.
+    /// Adds a slice, or lets one of the same path and reason that is not told yet grow.
     fn add_pending(&mut self, slice: BlindSlice) {
-        match self.pending.iter_mut().find(|pending| pending.path == slice.path) {
+        match self
+            .pending
+            .iter_mut()
+            .find(|pending| (pending.path, pending.reason) == (slice.path, slice.reason))
+        {
             Some(pending) => {
                 pending.from = pending.from.min(slice.from);
                 pending.to = pending.to.max(slice.to);
@@ -431,8 +395,8 @@ impl Watch {
             let watched = &mut self.paths[path];
             let in_trouble = watched.since.is_some_and(|since| now.since(since) > LOST_AFTER);
             // Nobody accuses a path that nobody vouches for; but neither may the sweep wait for ever.
-            let asked = seeing.asked.get(path).map(|asked| Tick::from_nanos(asked.load(Ordering::Relaxed)));
-            let forgotten = !watched.lost && watched.is_forgotten(asked, now);
+            let (vouched, asked) = (watched.vouched(), seeing.marks.asked(path));
+            let forgotten = !watched.lost && watched.unanswered.is_too_long(vouched, asked, now);
             if watched.is_troubled() && in_trouble || forgotten {
                 watched.lost = true;
                 let from = watched.vouched();
@@ -551,7 +515,7 @@ mod tests {
         watch.hear(0, Witness::Canaries, Testimony::Bad(UnknownReason::CanariesSilent), ms(900));
         watch.look(&seeing, ms(1000), ms(1000), 0, PATIENCE);
         assert!(!watch.wake(ms(1500)), "a busy machine is none that was stopped");
-        let later = ms(1000) + FORGOTTEN_AFTER * 2;
+        let later = ms(1000) + LOST_AFTER * 8;
         assert!(watch.wake(later));
         watch.look(&seeing, later, later, 0, PATIENCE);
         assert_eq!((seeing.troubled(), seeing.lost()), (0b1, 0));

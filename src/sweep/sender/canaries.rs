@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::Sender;
+use super::{BATCH, Sender};
 use crate::link::Transmit;
 use crate::link::clock::Tick;
 use crate::sweep::board::Board;
@@ -21,7 +21,7 @@ impl<T: Transmit> Sender<'_, T> {
             let rate = self.rate_now();
             let Some(caller) = self.caller.as_mut().filter(|caller| caller.is_due(now)) else { break };
             let queued = self.batch.len();
-            if self.pacer.allowance(now, queued + 1) <= queued {
+            if queued >= BATCH || self.pacer.allowance(now, queued + 1) <= queued {
                 break;
             }
             let (board, caps) = (self.board, &mut self.caps);
@@ -53,8 +53,8 @@ impl<T: Transmit> Sender<'_, T> {
         if !self.caller.as_ref().is_some_and(|caller| caller.is_booked_out(now)) {
             return false;
         }
-        // Knuth's multiplier; only the highest bits decide.
-        self.lot = self.lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Multiples of the golden section, which spread as evenly as numbers can.
+        self.lot = self.lot.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.lot < u64::MAX / SLOTS_FOR_ONE
     }
 

@@ -45,6 +45,11 @@ const REFUSED_REST: Duration = Duration::from_micros(200);
 /// How long the link may refuse everything before the sweep is given up.
 const REFUSED_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long the link may refuse one probe before that is set aside for a later lap; and how many it may refuse at a time
+/// while it takes others.
+const SET_ASIDE_AFTER: Duration = Duration::from_secs(1);
+const MOST_REFUSED: usize = 16;
+
 /// How often the sender looks whether a path is whole again.
 const TROUBLE_REST: Duration = Duration::from_millis(20);
 
@@ -87,16 +92,23 @@ pub struct Sender<'a, T> {
     ahead: Vec<(u64, u64)>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
+    /// Targets that this lap has found to be probed, and how many were set aside in it and in the one before.
+    lap_found: u64,
+    set_aside: [u64; 2],
     /// What is added to the space between tries in this lap. Loss comes in bursts, and bursts may come by the clock:
     /// tries that are exactly a second apart could all fall into them.
     lap_jitter: Duration,
     /// Probes that are marked in the table but not yet taken by the link, and whom each is for.
     batch: Vec<Probe>,
     addressees: Vec<Addressee>,
+    /// Since when each of those that the link refused, which stand first in the batch, has been refused.
+    waits: Vec<Tick>,
     /// The places in the batch that the link refused.
     refused: Vec<usize>,
     last_sent: Tick,
+    /// Since when the link has refused what it was given: everything, and at least every probe.
     refused_since: Option<Tick>,
+    stuck_since: Option<Tick>,
 }
 
 impl<'a, T: Transmit> Sender<'a, T> {
@@ -118,15 +130,19 @@ impl<'a, T: Transmit> Sender<'a, T> {
             slow_hosts: SlowHosts::new(host_rate),
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
             capped_pps: canaries::capped_pps(board),
-            lot: board.plan.seed,
+            lot: board.plan.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
+            lap_found: 0,
+            set_aside: [0; 2],
             lap_jitter: Duration::ZERO,
             batch: Vec::with_capacity(BATCH),
             addressees: Vec::with_capacity(BATCH),
+            waits: Vec::with_capacity(BATCH),
             refused: Vec::with_capacity(BATCH),
             last_sent: Tick::default(),
             refused_since: None,
+            stuck_since: None,
         }
     }
 
@@ -140,11 +156,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if self.board.plan.governed {
             self.pacer.set_rate(share(self.board.rate(), self.number, self.board.senders.len()));
         }
-        if !self.batch.is_empty() {
-            return self.hand_over(now);
-        }
-        // Between two steps the sender owes nothing, so this is where a sweep may end.
-        if self.board.is_all_answered() {
+        // Where the sender owes nothing between two steps is where a sweep may end.
+        if self.batch.is_empty() && self.board.is_all_answered() {
             return Ok(Step::Finished);
         }
         let room = self.pacer.allowance(now, BATCH);
@@ -231,6 +244,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
                     }
                 }
                 self.lap_worked = true;
+                self.lap_found += 1;
                 self.ahead.push((position, index));
             }
             self.cursor += 1;
@@ -267,6 +281,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
         }
         if std::mem::take(&mut self.lap_worked) {
             self.cursor = self.stretch.start;
+            self.lap_found = 0;
+            self.set_aside = [0, self.set_aside[0]];
             let share = self.last_sent.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
             self.lap_jitter = defaults::MOST_LAP_JITTER * share as u32 / 256;
             return Step::Again;
