@@ -4,6 +4,8 @@
 //! over to another one or falls silent. Everything sent meanwhile looks like silence of the targets. So each path is
 //! vouched for: up to which moment it is known to have been whole, or what is wrong with it.
 
+use std::net::IpAddr;
+
 use super::LinkError;
 use super::clock::Tick;
 
@@ -15,6 +17,16 @@ pub enum Word {
     Good(Tick),
     /// The path is broken, from some moment after the last one that was good.
     Bad(Trouble),
+    /// One host on the path was in this trouble, which is over, from some moment after this one: what was sent to it
+    /// since is lost. Of the path itself this says nothing.
+    Host {
+        /// The host.
+        ip: IpAddr,
+        /// The last moment that was good.
+        since: Tick,
+        /// What was wrong.
+        trouble: Trouble,
+    },
 }
 
 /// What is wrong with a path.
@@ -24,7 +36,7 @@ pub enum Trouble {
     LinkDown,
     /// The address that probes come from is no longer one of this host's.
     SourceGone,
-    /// The next hop does not answer when it is asked whether it is there.
+    /// The next hop does not answer when it is asked whether it is there. On a local network: nobody there does.
     NextHopSilent,
     /// The next hop has another hardware address than a moment ago. Probes are sent to the new one already.
     NextHopMoved,

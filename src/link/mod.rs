@@ -13,6 +13,7 @@ mod netlink;
 pub mod next_hop;
 pub mod packet;
 pub mod raw;
+mod roll;
 pub mod route;
 pub mod sim;
 pub mod switch;

@@ -1,5 +1,5 @@
 //! The guard on real networks: hears from the kernel of links and addresses, and asks each next hop a few times a
-//! second whether it is still there.
+//! second whether it is still there; where the targets themselves are the next hops, each of them in its turn.
 //!
 //! The kernel's own table of neighbours tells too little: our frames go past it, so a router that fails over without
 //! a word stays in it as it was for minutes. The question is the one that the kernel itself uses to make sure of a
@@ -7,6 +7,7 @@
 //! answer is everybody asked.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use super::LinkError;
 use super::clock::Tick;
 use super::guard::{Guard, Trouble, Word};
 use super::interface::{self, Interface, own_addresses};
-use super::neighbour::source_of_questions;
+use super::neighbour::{Neighbours, Presence, source_of_questions};
 use super::netlink::{Heard, News};
 use super::next_hop::{HardwareAddress, UNKNOWN};
 use super::packet::asker::Asker;
+use super::roll::{BROADCAST_AFTER, Change, INTERVAL, Roll};
 use super::route::Hop;
 use crate::wire::neighbour::NeighbourAnswer;
 
@@ -31,12 +33,14 @@ pub struct Watched {
     pub hop: Hop,
     /// The router's address, if there is one that answers questions.
     pub router: Option<(IpAddr, Arc<HardwareAddress>)>,
+    /// The hosts that are there, if the path leads to the network of the interface.
+    pub hosts: Option<Arc<Neighbours>>,
 }
 
 impl Watched {
     /// A path of which only the link and the source address are watched.
-    pub fn without_router(hop: &Hop) -> Self {
-        Watched { hop: hop.clone(), router: None }
+    pub fn without_questions(hop: &Hop) -> Self {
+        Watched { hop: hop.clone(), router: None, hosts: None }
     }
 }
 
@@ -54,6 +58,19 @@ struct Path {
     running: bool,
     has_source: bool,
     router: Option<Router>,
+    hosts: Option<Hosts>,
+}
+
+/// The hosts on the network of an interface.
+struct Hosts {
+    /// The number of the asker on its interface.
+    asker: usize,
+    neighbours: Arc<Neighbours>,
+    roll: Roll,
+    /// What the asker has lost so far.
+    losses: u64,
+    /// What is to be said of single hosts.
+    news: Vec<Word>,
 }
 
 /// A router that is asked whether it is still there.
@@ -76,20 +93,53 @@ struct Router {
 }
 
 impl Watcher {
-    /// Begins to watch.
+    /// Begins to watch. The hosts of local networks are asked no more than so many questions a second, in all.
     ///
     /// # Errors
-    /// When the kernel's news cannot be heard, or without CAP_NET_RAW where routers are to be asked.
-    pub fn new(paths: &[Watched], now: Tick) -> Result<Self, LinkError> {
+    /// When the kernel's news cannot be heard, or without CAP_NET_RAW where somebody is to be asked.
+    pub fn new(paths: &[Watched], questions_pps: NonZeroU32, now: Tick) -> Result<Self, LinkError> {
         // Before anything is read, so that no change falls between the two.
         let news = News::of(libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR)?;
         let mut watcher = Watcher { news, paths: Vec::new(), askers: Vec::new(), stale: true };
+        let networks = paths.iter().filter(|path| path.hosts.is_some()).count() as u32;
+        let share_pps = questions_pps.get().checked_div(networks).and_then(NonZeroU32::new);
+        let share_pps = share_pps.unwrap_or(NonZeroU32::MIN);
         for path in paths {
             let router = path.router.as_ref().map(|router| watcher.router(&path.hop, router, now));
             let router = router.transpose()?;
-            watcher.paths.push(Path { hop: path.hop.clone(), running: true, has_source: true, router });
+            let hosts = path.hosts.as_ref().map(|hosts| watcher.hosts(&path.hop, hosts, share_pps, now));
+            let hosts = hosts.transpose()?;
+            watcher.paths.push(Path {
+                hop: path.hop.clone(),
+                running: true,
+                has_source: true,
+                router,
+                hosts,
+            });
         }
         Ok(watcher)
+    }
+
+    fn hosts(
+        &mut self,
+        hop: &Hop,
+        neighbours: &Arc<Neighbours>,
+        rate: NonZeroU32,
+        now: Tick,
+    ) -> Result<Hosts, LinkError> {
+        let asker = self.asker_of(hop)?;
+        let roll = Roll::new(neighbours.that_answer(), rate, now);
+        Ok(Hosts { asker, neighbours: Arc::clone(neighbours), roll, losses: 0, news: Vec::new() })
+    }
+
+    /// The number of the asker on the interface of a path.
+    fn asker_of(&mut self, hop: &Hop) -> Result<usize, LinkError> {
+        let known = self.askers.iter().position(|asker| asker.interface().index == hop.interface.index);
+        if let Some(asker) = known {
+            return Ok(asker);
+        }
+        self.askers.push(Asker::open(&hop.interface)?);
+        Ok(self.askers.len() - 1)
     }
 
     fn router(
@@ -98,14 +148,7 @@ impl Watcher {
         (ip, address): &(IpAddr, Arc<HardwareAddress>),
         now: Tick,
     ) -> Result<Router, LinkError> {
-        let known = self.askers.iter().position(|asker| asker.interface().index == hop.interface.index);
-        let asker = match known {
-            Some(asker) => asker,
-            None => {
-                self.askers.push(Asker::open(&hop.interface)?);
-                self.askers.len() - 1
-            }
-        };
+        let asker = self.asker_of(hop)?;
         // One that has not answered yet is silent until it does.
         let missed = if address.get() == UNKNOWN { SILENT_AFTER } else { 0 };
         Ok(Router {
@@ -164,6 +207,9 @@ impl Watcher {
                     if let Some(router) = path.router.as_mut().filter(|router| router.asker == number) {
                         router.hear(&answer);
                     }
+                    if let Some(hosts) = path.hosts.as_mut().filter(|hosts| hosts.asker == number) {
+                        hosts.hear(&answer);
+                    }
                 }
             })?;
         }
@@ -172,6 +218,12 @@ impl Watcher {
 
     /// Asks whom it is time to ask.
     fn ask(&mut self, now: Tick) -> Result<(), LinkError> {
+        for path in &mut self.paths {
+            if let Some(hosts) = &mut path.hosts {
+                let asker = &mut self.askers[hosts.asker];
+                hosts.call(asker, path.hop.source, path.running && path.has_source, now)?;
+            }
+        }
         for path in self.paths.iter_mut().filter(|path| path.running) {
             let Some(router) = path.router.as_mut().filter(|router| router.is_due(now)) else { continue };
             router.close_question();
@@ -198,13 +250,7 @@ impl Guard for Watcher {
     }
 }
 
-/// How often a router is asked.
-const INTERVAL: Duration = Duration::from_millis(250);
-
-/// Questions to its own address that may stay without an answer before everybody is asked.
-const BROADCAST_AFTER: u32 = 2;
-
-/// Questions without an answer that mean that it is gone.
+/// Questions without an answer that mean that a router is gone.
 const SILENT_AFTER: u32 = 4;
 
 impl Path {
@@ -215,6 +261,10 @@ impl Path {
         if !self.has_source {
             return tell(Word::Bad(Trouble::SourceGone));
         }
+        if let Some(hosts) = &mut self.hosts {
+            hosts.news.drain(..).for_each(&mut *tell);
+            return tell(hosts.roll.word(now));
+        }
         let Some(router) = &mut self.router else { return tell(Word::Good(now)) };
         if std::mem::take(&mut router.moved) {
             tell(Word::Bad(Trouble::NextHopMoved));
@@ -223,6 +273,41 @@ impl Path {
             return tell(Word::Bad(Trouble::NextHopSilent));
         }
         tell(Word::Good(router.good_until));
+    }
+}
+
+impl Hosts {
+    fn hear(&mut self, answer: &NeighbourAnswer) {
+        if let Some(change) = self.roll.hear(answer.ip, answer.mac) {
+            note_change(&self.neighbours, &mut self.news, change);
+        }
+    }
+
+    /// Draws the consequences from who was silent, and asks whose turn it is. Where the path is not whole, nobody can
+    /// answer, and nobody is asked.
+    fn call(&mut self, asker: &mut Asker, source: IpAddr, whole: bool, now: Tick) -> Result<(), LinkError> {
+        let losses = asker.dropped()? + asker.outages();
+        if !whole || std::mem::replace(&mut self.losses, losses) != losses {
+            self.roll.forgive();
+        }
+        let (neighbours, news) = (&self.neighbours, &mut self.news);
+        self.roll.close(now, &mut |change| note_change(neighbours, news, change));
+        if whole { self.roll.ask(now, &mut |ip, to| asker.ask(source, ip, to)) } else { Ok(()) }
+    }
+}
+
+/// Sends probes to where a host is now, and has it told what was lost.
+fn note_change(neighbours: &Neighbours, news: &mut Vec<Word>, change: Change) {
+    match change {
+        Change::Moved { ip, mac, since } => {
+            neighbours.set(ip, Presence::At(mac));
+            news.push(Word::Host { ip, since, trouble: Trouble::NextHopMoved });
+        }
+        Change::Gone { ip, since } => {
+            neighbours.set(ip, Presence::Nobody);
+            news.push(Word::Host { ip, since, trouble: Trouble::NextHopSilent });
+        }
+        Change::Back { ip, mac } => neighbours.set(ip, Presence::At(mac)),
     }
 }
 

@@ -106,6 +106,9 @@ impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
             let testimony = match word {
                 Word::Good(until) => Testimony::Good(until),
                 Word::Bad(trouble) => Testimony::Bad(trouble.into()),
+                Word::Host { ip, since, trouble } => {
+                    return watch.hear_of_host(path, ip, since, trouble.into(), now);
+                }
             };
             watch.hear(path, Witness::Guard, testimony, now);
         })?;

@@ -9,6 +9,7 @@
 //! that was in flight since the witness last vouched is a blind slice of that path. Trouble that does not end makes the
 //! path lost: its silent targets are unknown, and the sweep goes on without them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::paths::{PathMarks, Unanswered};
@@ -33,6 +34,9 @@ pub const MOST_PATHS: usize = 64;
 /// Slices that may wait for the sender. The receiver merges what does not fit.
 const SLICES: usize = 256;
 
+/// Slices of single hosts that may wait to be told.
+const MOST_HOSTS_PENDING: usize = 64;
+
 /// A span of time in which frames were lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BlindSlice {
@@ -42,6 +46,8 @@ pub struct BlindSlice {
     pub to: Tick,
     /// The one path that was broken; `None` where it was ourselves, so that all are concerned.
     pub path: Option<usize>,
+    /// The one host of that path that was out of reach; `None` where it was everybody.
+    pub host: Option<IpAddr>,
     /// Why nothing was seen.
     pub reason: UnknownReason,
 }
@@ -269,7 +275,7 @@ impl Watch {
         let gap = now.since(self.looked);
         if gap > STOPPED_AFTER {
             let reason = UnknownReason::ReceiverDropped;
-            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, reason });
+            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, host: None, reason });
             for path in &mut self.paths {
                 path.good_until = path.good_until.map(|until| until + gap);
                 path.since = path.since.map(|since| since + gap);
@@ -290,7 +296,7 @@ impl Watch {
                 let trouble = watched.trouble[at].take().filter(|_| !watched.lost);
                 self.end_outage(path, now);
                 if let Some(reason) = trouble {
-                    self.add_pending(BlindSlice { from, to: now, path: Some(path), reason });
+                    self.add_pending(BlindSlice { from, to: now, path: Some(path), host: None, reason });
                 }
             }
             Testimony::BadSince(reason, since) => {
@@ -313,12 +319,31 @@ impl Watch {
         }
     }
 
+    /// Enters that one host of a path was out of reach from some moment after `since` until now.
+    pub fn hear_of_host(&mut self, path: usize, host: IpAddr, since: Tick, reason: UnknownReason, now: Tick) {
+        let Some(watched) = self.paths.get_mut(path).filter(|watched| !watched.lost) else { return };
+        // The last one may not be over yet, and stays the last. Many hosts may fare alike, which is no news of each.
+        let is_open = watched.outages.last().is_some_and(|outage| outage.until.is_none());
+        let at = watched.outages.len() - usize::from(is_open);
+        let is_same = |outage: &&mut Outage| {
+            outage.reason == reason && outage.until.is_some_and(|until| until >= since)
+        };
+        match watched.outages[..at].last_mut().filter(is_same) {
+            Some(outage) => (outage.from, outage.until) = (outage.from.min(since), Some(now)),
+            None => watched.outages.insert(at, Outage { reason, from: since, until: Some(now) }),
+        }
+        // Each slice is a search for the sender. Beyond a few, all of the path is made void at once.
+        let is_one_of_many = self.pending.len() >= MOST_HOSTS_PENDING;
+        let host = Some(host).filter(|_| !is_one_of_many);
+        self.add_pending(BlindSlice { from: since, to: now, path: Some(path), host, reason });
+    }
+
     /// Enters that the first answer of all by a path was to a probe sent at `sent`. Nothing vouches for what was sent
     /// there before, unless it is no longer ago than answers take.
     pub fn hear_first(&mut self, path: usize, sent: Tick, patience: Duration) {
         if sent.since(self.began) > patience {
             let reason = UnknownReason::NothingHeard;
-            self.add_pending(BlindSlice { from: self.began, to: sent, path: Some(path), reason });
+            self.add_pending(BlindSlice { from: self.began, to: sent, path: Some(path), host: None, reason });
         }
     }
 
@@ -327,7 +352,7 @@ impl Watch {
     pub fn look(&mut self, seeing: &Seeing, emptied: Tick, now: Tick, drops: u64, patience: Duration) {
         if drops != self.drops {
             let reason = UnknownReason::ReceiverDropped;
-            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, reason });
+            self.add_pending(BlindSlice { from: self.seen_to, to: now, path: None, host: None, reason });
             self.drops = drops;
         }
         self.looked = now;
@@ -366,11 +391,8 @@ impl Watch {
 
     /// Adds a slice, or lets one of the same path and reason that is not told yet grow.
     fn add_pending(&mut self, slice: BlindSlice) {
-        match self
-            .pending
-            .iter_mut()
-            .find(|pending| (pending.path, pending.reason) == (slice.path, slice.reason))
-        {
+        let kind = |slice: &BlindSlice| (slice.path, slice.host, slice.reason);
+        match self.pending.iter_mut().find(|pending| kind(pending) == kind(&slice)) {
             Some(pending) => {
                 pending.from = pending.from.min(slice.from);
                 pending.to = pending.to.max(slice.to);
@@ -405,7 +427,7 @@ impl Watch {
                 if watched.outages.last().is_none_or(|outage| outage.until.is_some()) {
                     watched.outages.push(Outage { reason, from, until: None });
                 }
-                self.add_pending(BlindSlice { from, to: now, path: Some(path), reason });
+                self.add_pending(BlindSlice { from, to: now, path: Some(path), host: None, reason });
             }
         }
     }
@@ -434,12 +456,33 @@ mod tests {
                 from: ms(1050),
                 to: ms(1200),
                 path: None,
+                host: None,
                 reason: UnknownReason::ReceiverDropped
             })
         );
         assert_eq!(seeing.settled_until(), ms(1150));
         watch.look(&seeing, ms(1300), ms(1300), 6, PATIENCE);
         assert_eq!((seeing.take_blind(0), seeing.settled_until()), (None, ms(1250)));
+    }
+
+    #[test]
+    fn few_hosts_are_told_apart_and_many_are_their_path() {
+        let reason = UnknownReason::NextHopMoved;
+        let host = |n: u32| IpAddr::V4((0xc612_0000 + n).into());
+        for (hosts, slices) in [(3, 3), (1000, MOST_HOSTS_PENDING + 1)] {
+            let seeing = Seeing::new(1);
+            let mut watch = Watch::new(ms(0), 0, 2);
+            (0..hosts).for_each(|n| watch.hear_of_host(1, host(n), ms(500), reason, ms(1000)));
+            watch.look(&seeing, ms(1000), ms(1000), 0, PATIENCE);
+            let told: Vec<_> = std::iter::from_fn(|| seeing.take_blind(0)).collect();
+            assert_eq!(told.len(), slices);
+            let of_path =
+                |slice: &BlindSlice| (slice.from, slice.to, slice.path) == (ms(500), ms(1000), Some(1));
+            assert!(told.iter().all(of_path));
+            assert_eq!(told.iter().any(|slice| slice.host.is_none()), hosts > 64);
+            let outage = Outage { reason, from: ms(500), until: Some(ms(1000)) };
+            assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+        }
     }
 
     #[test]
@@ -502,7 +545,13 @@ mod tests {
         assert_eq!(seeing.troubled(), 0);
         assert_eq!(
             seeing.take_blind(0),
-            Some(BlindSlice { from: ms(900), to: ms(4100), path: Some(1), reason: UnknownReason::LinkDown })
+            Some(BlindSlice {
+                from: ms(900),
+                to: ms(4100),
+                path: Some(1),
+                host: None,
+                reason: UnknownReason::LinkDown
+            })
         );
         let outage = Outage { reason: UnknownReason::LinkDown, from: ms(900), until: Some(ms(4100)) };
         assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
@@ -536,7 +585,13 @@ mod tests {
         assert_eq!((seeing.troubled(), seeing.lost()), (0, 0b01));
         assert_eq!(
             seeing.take_blind(0),
-            Some(BlindSlice { from: ms(0), to: later, path: Some(0), reason: UnknownReason::CanariesSilent })
+            Some(BlindSlice {
+                from: ms(0),
+                to: later,
+                path: Some(0),
+                host: None,
+                reason: UnknownReason::CanariesSilent
+            })
         );
         assert_eq!(seeing.settled_until(), later - RING_DELAY);
         watch.hear(0, Witness::Canaries, Testimony::Good(later), later);

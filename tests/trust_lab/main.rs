@@ -57,6 +57,11 @@ const CASES: &[Case] = &[
     ("ipv6_gateway_address_changes", paths::ipv6_gateway_address_changes),
     ("ipv6_gateway_stops_for_a_while", paths::ipv6_gateway_stops_for_a_while),
     ("ipv6_gateway_stops_forwarding", paths::ipv6_gateway_stops_forwarding),
+    // Where the targets are the next hops themselves, each of them is watched.
+    ("hosts_on_the_wire_move", paths::hosts_on_the_wire_move),
+    ("hosts_on_the_wire_go", paths::hosts_on_the_wire_go),
+    ("ipv6_hosts_on_the_wire_move", paths::ipv6_hosts_on_the_wire_move),
+    ("ipv6_hosts_on_the_wire_go", paths::ipv6_hosts_on_the_wire_go),
     // Canaries tell a way that carries nothing from a network that is silent.
     ("gateway_forwards_nothing", weather::gateway_forwards_nothing),
     ("gateway_stops_forwarding", weather::gateway_stops_forwarding),

@@ -15,6 +15,10 @@ const RIGHT: &str = "198.19.32.0/24";
 /// A network behind the first of the gateways, 4,096 targets.
 const LEFT6: &str = "2001:db8:1::/119";
 
+/// Hosts on the wire itself, each second one of them absent, 4,096 and 2,048 targets.
+const WIRE: &str = "198.19.2.0/23";
+const WIRE6: &str = "2001:db8:2::/120";
+
 fn sweep_kinds(weather: &str, targets: &str, rate: &str) -> Ran {
     let lab = Lab::new().flag("--kinds").seed(3).timeout(Duration::from_secs(90));
     sweep_with(lab, weather, &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"))
@@ -83,4 +87,48 @@ pub fn ipv6_gateway_stops_for_a_while() {
 
 pub fn ipv6_gateway_stops_forwarding() {
     check(&sweep_kinds("$W after 1 gateway-deaf &", LEFT6, "1k"), Ending::Incomplete, "canaries-silent");
+}
+
+/// All hosts of the wire are at another hardware address from one moment to the next.
+fn hosts_move(targets: &str) {
+    let weather = "(sleep 2; ip -n lan link set dev lan0 address 02:00:00:00:00:77) &";
+    check(&sweep_kinds(weather, targets, "1k"), Ending::Complete, "next-hop-moved");
+}
+
+pub fn hosts_on_the_wire_move() {
+    hosts_move(WIRE);
+}
+
+pub fn ipv6_hosts_on_the_wire_move() {
+    hosts_move(WIRE6);
+}
+
+/// A part of the hosts of the wire goes away in the middle. Before, they are what they are; afterwards nobody has their
+/// addresses. They are never silent.
+fn hosts_go(ran: &Ran, from: &str, to: &str) {
+    let events = ran.events("events");
+    events.check_books();
+    let ends: [IpAddr; 2] = [from, to].map(|end| end.parse().expect(end));
+    let truth = ran.truth();
+    let mut gone = 0;
+    for (&(ip, port), (state, reason)) in &events.ports {
+        let said = (state.as_str(), reason.as_str());
+        if (ends[0]..=ends[1]).contains(&ip) && said == ("unreachable", "no-neighbour") {
+            gone += 1;
+            continue;
+        }
+        assert_eq!(said, truth.state(ip, port), "{ip}:{port}\n{}", events.completed());
+    }
+    assert!(gone > 0, "nobody was found to be gone: {}", events.completed());
+    assert_eq!(events.completed()["verdict"], "complete", "{}", events.completed());
+}
+
+pub fn hosts_on_the_wire_go() {
+    let weather = "(sleep 2; ip -n lan route del local 198.19.2.0/27 dev lo) &";
+    hosts_go(&sweep_kinds(weather, WIRE, "1k"), "198.19.2.0", "198.19.2.31");
+}
+
+pub fn ipv6_hosts_on_the_wire_go() {
+    let weather = "(sleep 1; for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
+    hosts_go(&sweep_kinds(weather, WIRE6, "1k"), "2001:db8:2::1", "2001:db8:2::4");
 }

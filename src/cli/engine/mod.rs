@@ -125,8 +125,8 @@ fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<En
 /// Watches links and addresses, which needs no privilege. To ask routers would; the kernel looks after them by itself.
 /// Where a sandbox does not even let us listen to the kernel, the sweep does without a guard, as it must.
 fn watch(routes: &RoutePlan, clock: Monotonic) -> Box<dyn Guard> {
-    let paths: Vec<Watched> = routes.hops().iter().map(Watched::without_router).collect();
-    match Watcher::new(&paths, clock.now()) {
+    let paths: Vec<Watched> = routes.hops().iter().map(Watched::without_questions).collect();
+    match Watcher::new(&paths, NonZeroU32::MIN, clock.now()) {
         Ok(watcher) => Box::new(watcher),
         Err(_) => Box::new(NoGuard { paths: paths.len() }),
     }

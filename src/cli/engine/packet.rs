@@ -76,7 +76,7 @@ pub(super) fn open(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<E
     let open_all = || open_links(wanted, &paths, &knowledge, clock);
     let transmit = (0..wanted.senders).map(|_| open_all()).collect::<Result<_, _>>()?;
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
-    let guard = Box::new(Watcher::new(&watched, clock.now())?);
+    let guard = Box::new(Watcher::new(&watched, questions_pps(wanted), clock.now())?);
     // With several paths each has its own record at the end.
     let only = wanted.routes.hops().first().filter(|_| paths.len() == 1);
     let vantage = Vantage {
@@ -132,7 +132,11 @@ impl Path<'_> {
             (FirstStep::Router { address, answers: true }, Some(ip)) => Some((ip, Arc::clone(address))),
             _ => None,
         };
-        Watched { hop: self.hop.clone(), router }
+        let hosts = match &self.step {
+            FirstStep::Neighbours(neighbours) => Some(Arc::clone(neighbours)),
+            _ => None,
+        };
+        Watched { hop: self.hop.clone(), router, hosts }
     }
 }
 
@@ -158,6 +162,11 @@ fn find_path<'a>(wanted: &Wanted<'_>, hop: &'a Hop, clock: Monotonic) -> Result<
     Ok(Path { hop, step })
 }
 
+/// How many questions a second may disturb the hosts of local networks: never more than probes.
+fn questions_pps(wanted: &Wanted<'_>) -> NonZeroU32 {
+    wanted.rate.map_or(QUESTIONS_PPS, |rate| rate.min(QUESTIONS_PPS))
+}
+
 fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<Neighbours, OpenError> {
     let spans = || wanted.routes.spans().filter(|(.., other)| *other == hop);
     let count: u128 = spans().map(|(first, last, _)| number_of(last) - number_of(first) + 1).sum();
@@ -168,7 +177,7 @@ fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<N
     let mut addresses =
         spans().flat_map(|(first, last, _)| (number_of(first)..=number_of(last)).map(address_of));
     let options = FindOptions {
-        rate_pps: wanted.rate.map_or(QUESTIONS_PPS, |rate| rate.min(QUESTIONS_PPS)),
+        rate_pps: questions_pps(wanted),
         tries: u32::from(wanted.tries) + 1,
         space: QUESTION_SPACE,
     };

@@ -22,8 +22,8 @@
 //!   sweep began, so that this is a failing of this host's and not the target's: "not now", as of a full queue, except
 //!   that others may have better luck.
 //! - `NoNeighbour` is what the kernel says after three seconds of asking for the address. An attempt does not last that
-//!   long, so the first ones to such a target end in silence, and one that is in flight at that moment is told. That goes
-//!   for targets on the network of an interface only: behind a gateway, it is the gateway that does not answer.
+//!   long, so the first ones to such a target end in silence, and one that is in flight at that moment is told. That
+//!   goes for targets on the network of an interface only: behind a gateway, it is the gateway that does not answer.
 //!
 //! What it cannot see: a SYN that this host itself drops without a word, and `connect` succeeds all the same. So does a
 //! local firewall that drops, and so does a full neighbour table (`net.ipv4.neigh.default.gc_thresh3`, 1,024 entries

@@ -1,6 +1,8 @@
-//! What a sweep of neighbours has found out, for all addresses of a network.
+//! What a sweep of neighbours has found out, for all addresses of a network; and what becomes of them later.
 
 use std::net::IpAddr;
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// What is known of an address on the network of an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,13 +18,52 @@ pub enum Presence {
 /// The neighbours of a network.
 ///
 /// Addresses that follow each other share a stretch, so that a lookup is a search among few of them and one step.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Neighbours {
     /// Sorted and disjoint.
     stretches: Vec<Stretch>,
-    presences: Vec<Presence>,
+    cells: Vec<Cell>,
     found: usize,
     duplicates: usize,
+}
+
+/// What is known of one address. One thread may change it while others send.
+#[derive(Debug)]
+struct Cell(AtomicU64);
+
+/// How a cell tells what is in it: a hardware address in the lower 48 bits, or none of it.
+const IS_NOT_KNOWN: u64 = 1 << 48;
+const IS_NOBODY: u64 = 2 << 48;
+
+/// The hardware address was set by hand: whoever has it need not answer.
+const IS_FIXED: u64 = 4 << 48;
+
+impl Cell {
+    /// `Relaxed`, as setting it: the presence is all there is to know, and a frame that goes to the old address a
+    /// moment longer is made void by the guard's word.
+    #[inline]
+    fn presence(&self) -> Presence {
+        let bits = self.0.load(Ordering::Relaxed);
+        let [_, _, mac @ ..] = bits.to_be_bytes();
+        match bits & (IS_NOT_KNOWN | IS_NOBODY) {
+            0 => Presence::At(mac),
+            IS_NOBODY => Presence::Nobody,
+            _ => Presence::NotKnown,
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & IS_FIXED != 0
+    }
+
+    fn set(&self, presence: Presence) {
+        let bits = match presence {
+            Presence::At([a, b, c, d, e, f]) => u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
+            Presence::Nobody => IS_NOBODY,
+            Presence::NotKnown => IS_NOT_KNOWN,
+        };
+        self.0.store(bits, Ordering::Relaxed);
+    }
 }
 
 /// Addresses that follow each other.
@@ -30,7 +71,7 @@ pub struct Neighbours {
 struct Stretch {
     first: IpAddr,
     last: IpAddr,
-    /// Where the first of them stands in the list of presences.
+    /// Where the first of them stands in the list of cells.
     start: usize,
 }
 
@@ -47,14 +88,21 @@ impl Neighbours {
                 _ => stretches.push(Stretch { first: ip, last: ip, start }),
             }
         }
-        let presences = vec![Presence::NotKnown; wanted.len()];
-        Neighbours { stretches, presences, found: 0, duplicates: 0 }
+        let cells = wanted.iter().map(|_| Cell(AtomicU64::new(IS_NOT_KNOWN))).collect();
+        Neighbours { stretches, cells, found: 0, duplicates: 0 }
     }
 
     /// What is known of an address.
     #[inline]
     pub fn presence(&self, ip: IpAddr) -> Presence {
-        self.place(ip).and_then(|place| self.presences.get(place)).copied().unwrap_or(Presence::NotKnown)
+        self.cell(ip).map_or(Presence::NotKnown, Cell::presence)
+    }
+
+    /// From now on this is known of an address that was asked for.
+    pub fn set(&self, ip: IpAddr, presence: Presence) {
+        if let Some(cell) = self.cell(ip) {
+            cell.set(presence);
+        }
     }
 
     /// The hardware address that frames for `ip` go to, if it is known.
@@ -68,10 +116,10 @@ impl Neighbours {
 
     /// How many addresses were asked for.
     pub fn wanted(&self) -> usize {
-        self.presences.len()
+        self.cells.len()
     }
 
-    /// How many of them a neighbour has.
+    /// How many of them a neighbour had when they were asked for.
     pub fn found(&self) -> usize {
         self.found
     }
@@ -94,30 +142,51 @@ impl Neighbours {
 
     /// All addresses that were asked for, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Presence)> {
+        self.cells().map(|(ip, cell)| (ip, cell.presence()))
+    }
+
+    /// Those that answered and can be asked again, in ascending order, and where they are. What has been set by hand is
+    /// not among them.
+    pub fn that_answer(&self) -> impl Iterator<Item = (IpAddr, [u8; 6])> {
+        self.cells().filter(|(_, cell)| !cell.is_fixed()).filter_map(|(ip, cell)| match cell.presence() {
+            Presence::At(mac) => Some((ip, mac)),
+            Presence::Nobody | Presence::NotKnown => None,
+        })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (IpAddr, &Cell)> {
         self.stretches.iter().flat_map(|stretch| {
-            let presences = self.presences.get(stretch.start..).unwrap_or_default();
+            let cells = self.cells.get(stretch.start..).unwrap_or_default();
             let steps = 0..=distance(stretch.first, stretch.last).unwrap_or(0);
-            steps.map(|steps| upwards(stretch.first, steps)).zip(presences.iter().copied())
+            steps.map(|steps| upwards(stretch.first, steps)).zip(cells)
         })
     }
 
     /// Notes an answer. The first one counts. One for an address that was not asked for is not heeded.
     pub(super) fn note(&mut self, ip: IpAddr, mac: [u8; 6]) {
-        let Some(presence) = self.place(ip).and_then(|place| self.presences.get_mut(place)) else { return };
-        match presence {
-            Presence::At(first) if *first == mac => {}
+        let Some(cell) = self.cell(ip) else { return };
+        match cell.presence() {
+            Presence::At(first) if first == mac => {}
             Presence::At(_) => self.duplicates += 1,
             Presence::Nobody | Presence::NotKnown => {
-                *presence = Presence::At(mac);
+                cell.set(Presence::At(mac));
                 self.found += 1;
             }
         }
     }
 
+    /// Notes where an address is because somebody has set it by hand.
+    pub(super) fn note_fixed(&mut self, ip: IpAddr, mac: [u8; 6]) {
+        self.note(ip, mac);
+        if let Some(cell) = self.cell(ip) {
+            cell.0.fetch_or(IS_FIXED, Ordering::Relaxed);
+        }
+    }
+
     /// The first address at this place or a later one that has not answered, and its place.
     pub(super) fn next_silent(&self, from: usize) -> Option<(usize, IpAddr)> {
-        let rest = self.presences.get(from..)?;
-        let place = from + rest.iter().position(|presence| *presence == Presence::NotKnown)?;
+        let rest = self.cells.get(from..)?;
+        let place = from + rest.iter().position(|cell| cell.presence() == Presence::NotKnown)?;
         let at = self.stretches.partition_point(|stretch| stretch.start <= place).checked_sub(1)?;
         let stretch = self.stretches.get(at)?;
         Some((place, upwards(stretch.first, place - stretch.start)))
@@ -125,15 +194,18 @@ impl Neighbours {
 
     /// Says of all that have not answered that nobody has them.
     pub(super) fn believe_silence(&mut self) {
-        for presence in &mut self.presences {
-            if *presence == Presence::NotKnown {
-                *presence = Presence::Nobody;
-            }
+        for cell in self.cells.iter().filter(|cell| cell.presence() == Presence::NotKnown) {
+            cell.set(Presence::Nobody);
         }
     }
 
     fn count(&self, wanted: Presence) -> usize {
-        self.presences.iter().filter(|presence| **presence == wanted).count()
+        self.cells.iter().filter(|cell| cell.presence() == wanted).count()
+    }
+
+    #[inline]
+    fn cell(&self, ip: IpAddr) -> Option<&Cell> {
+        self.place(ip).and_then(|place| self.cells.get(place))
     }
 
     #[inline]
@@ -162,7 +234,7 @@ fn upwards(from: IpAddr, steps: usize) -> IpAddr {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use std::collections::BTreeMap;
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -204,6 +276,21 @@ mod tests {
         assert_eq!((neighbours.next_silent(0), neighbours.next_silent(3)), (None, None));
         let expected = [Presence::Nobody, Presence::At(FIRST), Presence::Nobody];
         assert!(neighbours.iter().eq(ips.into_iter().zip(expected)));
+    }
+
+    #[test]
+    fn goes_along_with_changes_and_leaves_out_what_was_set_by_hand() {
+        let ips = [1, 2, 3, 4].map(|last| IpAddr::from([198, 18, 0, last]));
+        let mut neighbours = Neighbours::among(&mut ips.into_iter());
+        neighbours.note_fixed(ips[0], FIRST);
+        neighbours.note(ips[1], [0xff; 6]);
+        neighbours.note(ips[2], FIRST);
+        assert_eq!((neighbours.mac(ips[0]), neighbours.mac(ips[1])), (Some(FIRST), Some([0xff; 6])));
+        neighbours.set(ips[1], Presence::At(SECOND));
+        neighbours.set(ips[2], Presence::Nobody);
+        neighbours.set(IpAddr::from([198, 18, 0, 9]), Presence::Nobody);
+        assert!(neighbours.that_answer().eq([(ips[1], SECOND)]));
+        assert_eq!(neighbours.presence(ips[2]), Presence::Nobody);
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub fn resolve(
 }
 
 /// In whose name to ask on a hop for a neighbour there. In IPv6 a host may answer only those that it takes for its own
-/// neighbours, and whoever asks for a link-local address is one by a link-local address of its own. The probes themselves
-/// may come from another address: even one of IPv4, whose routes may lead to a gateway of IPv6.
+/// neighbours, and whoever asks for a link-local address is one by a link-local address of its own. The probes
+/// themselves may come from another address: even one of IPv4, whose routes may lead to a gateway of IPv6.
 ///
 /// # Errors
 /// When the system does not list its own addresses, or has none of the neighbour's family to ask from.

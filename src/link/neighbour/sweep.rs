@@ -44,7 +44,7 @@ pub fn find_all(
 ) -> Result<Neighbours, LinkError> {
     let mut neighbours = Neighbours::among(wanted);
     for (ip, mac) in all_fixed(source, asker.interface().index)? {
-        neighbours.note(ip, mac);
+        neighbours.note_fixed(ip, mac);
     }
     Finder { ask: asker, source, options, clock, stop, neighbours, departure: clock.now(), stalls: 0 }.find()
 }
@@ -207,7 +207,7 @@ impl Finder<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;

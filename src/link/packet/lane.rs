@@ -27,7 +27,7 @@ pub struct Lane {
 pub enum NextHop {
     /// A router, for all addresses; somebody else may change where it is.
     Router(Arc<HardwareAddress>),
-    /// Each target itself, where it is there.
+    /// Each target itself, where it is there; somebody else may change where that is, and whether it is.
     Each(Arc<Neighbours>),
 }
 

@@ -36,8 +36,9 @@ impl<T: Transmit> Sender<'_, T> {
         // Up to now, not to the slice's end: a target that was probed again in between had its last try then.
         let from = slice.from - board.patience();
         board.times.sent_between(self.stretch.clone(), from, now, |position| {
-            let concerned = |path| board.plan.path_of(board.target_at(position).ip) == path;
-            if slice.path.is_none_or(concerned) {
+            let ip = || board.target_at(position).ip;
+            let concerned = |path| board.plan.path_of(ip()) == path;
+            if slice.host.map_or_else(|| slice.path.is_none_or(concerned), |host| ip() == host) {
                 self.lap_worked |= board.table.void(position, which);
                 if slice.reason == UnknownReason::CanariesChanged && board.table.retract(position) {
                     board.senders[self.number].retracted.add(1);
