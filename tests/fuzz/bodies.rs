@@ -226,6 +226,7 @@ fn typed(text: &str) -> Option<Written> {
         );
         assert!(range.contains(range.first()) && range.contains(range.last()), "{range}");
         assert_eq!(range.is_single(), range.len() == Some(1), "{range}");
+        assert!(range.first().is_ipv4() || !range.contains(TARGET_V4.into()), "{range} is of one family");
     }
     assert_eq!(parse_exclude(text).ok(), range, "{text:?} names the same addresses as an exclude");
     match text.parse::<TargetWord>() {
