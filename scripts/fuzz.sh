@@ -24,7 +24,7 @@ usage: scripts/fuzz.sh [--seconds N] [--keep] [TARGET...]
 
 options:
   --seconds N  how long each target runs (60)
-  --keep       put what was found into the corpora of the repository, as little of it as covers as much
+  --keep       put what was found into the corpora of the repository, as little of it as reaches as many branches
   --list       name the targets and end
 
 Targets run one after the other; without one, all of them do.
@@ -71,10 +71,11 @@ fuzz() {
     printf '%-12s %12s runs in %d s, %s, no findings\n' "$target" "$runs" "$seconds" "$features"
 }
 
-# Puts as little of the finds into the repository's corpus as covers as much; what is there stays.
+# Puts as little of the finds into the repository's corpus as reaches every branch that they reach, however often; what is
+# there stays.
 keep() {
     local target=$1 program=$WORK/$TRIPLE/release/$1
-    ASAN_OPTIONS=detect_leaks=0 timeout 300 "$program" -set_cover_merge=1 -max_len="$MAX_LEN" \
+    ASAN_OPTIONS=detect_leaks=0 timeout 300 "$program" -set_cover_merge=1 -use_counters=0 -max_len="$MAX_LEN" \
         "$FUZZ/corpus/$target" "$WORK/found/$target" >"$WORK/$target.merge.log" 2>&1
     printf '%-12s %12s files in the corpus\n' "$target" "$(find "$FUZZ/corpus/$target" -type f | wc -l)"
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::inventory::ValueMistake;
+use crate::target::names::spelt_out;
 
 /// One mistake in a file: `file:line:column: message; help`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,10 +169,11 @@ impl Source {
         (saturate(line), saturate(before.chars().count() + 1))
     }
 
-    /// A mistake at this byte.
+    /// A mistake at this byte. Messages quote the file, and what a terminal would obey in there is spelt out.
     pub fn diagnostic(&self, byte: usize, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
         let (line, column) = self.position(byte);
-        Diagnostic { file: self.file.clone(), line, column, message: message.into(), help: help.into() }
+        let [message, help] = [message.into(), help.into()].map(|said| spelt_out(&said).into_owned());
+        Diagnostic { file: self.file.clone(), line, column, message, help }
     }
 }
 
@@ -223,6 +225,13 @@ mod tests {
         let told = ConfigError::Invalid(vec![source.diagnostic(0, "odd", "mend it"); 250]).to_string();
         assert_eq!(told.lines().count(), 101);
         assert!(told.ends_with("\nand 150 more mistakes"), "{told}");
+    }
+
+    #[test]
+    fn no_mistake_moves_the_terminal() {
+        let told =
+            Source::new("a.toml", "").diagnostic(0, "`a\x1b[2J` is odd", "write \u{202e}b").to_string();
+        assert_eq!(told, "a.toml:1:1: `a\\u{1b}[2J` is odd; write \\u{202e}b");
     }
 
     #[test]

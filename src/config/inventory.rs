@@ -112,10 +112,12 @@ pub fn take(source: &Source, inventory: &Inventory) -> Result<Taken, ConfigError
     walk.finish(source)
 }
 
-/// The byte that the parser's line and column mean; its columns are bytes, from 1.
+/// The byte that the parser's line and column mean; its columns are bytes, from 1, and it has not seen the byte order
+/// mark.
 fn byte_at(source: &Source, line: usize, column: usize) -> usize {
     let text = source.text();
-    let mut starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+    let begin = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
+    let mut starts = std::iter::once(begin).chain(text.match_indices('\n').map(|(at, _)| at + 1));
     let at = starts.nth(line.saturating_sub(1)).unwrap_or(text.len()) + column.saturating_sub(1);
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
@@ -431,6 +433,8 @@ mod tests {
     fn broken_json_is_told_where_it_breaks() {
         let told = take_from("{\"ip\": \"198.18.0.1\"}\n{\"\u{e4}\": x}", "ip", None).expect_err("broken");
         assert_eq!(told, "fleet.json:2:7: expected value; an inventory is a JSON document, or one a line");
+        let marked = take_from("\u{feff}{\"\u{e4}\": x}", "ip", None).expect_err("broken behind a mark");
+        assert!(marked.starts_with("fleet.json:1:7: expected value"), "{marked}");
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(take_from(&deep, "ip", None).expect_err("deep").contains("recursion limit"));
     }

@@ -2,7 +2,8 @@
 //! `198.18.0.10-20`.
 //!
 //! Inside the crate an address is a number: IPv6 as it is, IPv4 in its mapped form `::ffff:a.b.c.d` (RFC 4291, section
-//! 2.5.5.2). So both families sort, subtract and count by the same few lines.
+//! 2.5.5.2). So both families sort, subtract and count by the same few lines. The price is that no range of IPv6 may
+//! reach around the mapped block: who allows all of `::/0` would allow every IPv4 host with it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -27,6 +28,11 @@ pub fn address_of(number: u128) -> IpAddr {
 /// The first number of the IPv4-mapped block.
 const MAPPED: u128 = 0xffff << 32;
 
+/// Whether a range of numbers begins before the IPv4-mapped block, as only IPv6 does, and holds some of it.
+fn reaches_mapped(first: u128, last: u128) -> bool {
+    first < MAPPED && MAPPED <= last
+}
+
 /// A non-empty range of addresses of one family, both ends included.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AddressRange {
@@ -38,7 +44,7 @@ impl AddressRange {
     /// The range from `first` to `last`, both included.
     ///
     /// # Errors
-    /// When the ends are of two families, or in the wrong order.
+    /// When the ends are of two families or in the wrong order, or when IPv4 lies between them.
     pub fn new(first: IpAddr, last: IpAddr) -> Result<Self, AddressError> {
         let (first, last) = (first.to_canonical(), last.to_canonical());
         if first.is_ipv4() != last.is_ipv4() {
@@ -46,6 +52,9 @@ impl AddressRange {
         }
         if first > last {
             return Err(AddressError::Reversed { first, last });
+        }
+        if reaches_mapped(number_of(first), number_of(last)) {
+            return Err(AddressError::HoldsIpv4 { text: format!("{first}-{last}") });
         }
         Ok(AddressRange { first: number_of(first), last: number_of(last) })
     }
@@ -114,16 +123,6 @@ impl AddressRange {
         let bits = if self.first().is_ipv4() { 32 } else { 128 };
         let host_bits = u8::try_from(size.trailing_zeros()).ok()?;
         aligned.then(|| bits - host_bits)
-    }
-}
-
-impl From<IpNetwork> for AddressRange {
-    fn from(network: IpNetwork) -> Self {
-        let (first, last) = match network {
-            IpNetwork::V4(v4) => (IpAddr::V4(v4.network()), IpAddr::V4(v4.broadcast())),
-            IpNetwork::V6(v6) => (IpAddr::V6(v6.network()), IpAddr::V6(v6.broadcast())),
-        };
-        AddressRange { first: number_of(first), last: number_of(last) }
     }
 }
 
@@ -198,7 +197,11 @@ fn parse_network(whole: &str, address: &str, prefix: &str) -> Result<AddressRang
             ip,
         });
     }
-    Ok(network.into())
+    let (first, last) = (number_of(ip), number_of(network.broadcast()));
+    if reaches_mapped(first, last) {
+        return Err(AddressError::HoldsIpv4 { text: whole.to_owned() });
+    }
+    Ok(AddressRange { first, last })
 }
 
 /// Why a text is no range of addresses.
@@ -258,6 +261,14 @@ pub enum AddressError {
         /// What was written.
         text: String,
     },
+    /// IPv6 addresses on both sides of the mapped ones, which are IPv4.
+    #[error(
+        "`{text}` holds ::ffff:0.0.0.0/96 too, which is all of IPv4; write 2000::/3 for the global addresses of IPv6, and IPv4 apart"
+    )]
+    HoldsIpv4 {
+        /// What was written.
+        text: String,
+    },
     /// The range's ends are in the wrong order.
     #[error("the range {first}-{last} is reversed; write {last}-{first}")]
     Reversed {
@@ -297,6 +308,8 @@ mod tests {
             ("2001:db8::/126", "2001:db8::", "2001:db8::3"),
             ("::ffff:198.18.0.1", "198.18.0.1", "198.18.0.1"),
             ("198.18.0.1/32", "198.18.0.1", "198.18.0.1"),
+            ("::/81", "::", "::7fff:ffff:ffff"),
+            ("::1:0:0:0/96", "::1:0:0:0", "::1:0:ffff:ffff"),
         ] {
             let range = range(text);
             assert_eq!(range.first().to_string(), first, "{text}");
@@ -334,6 +347,9 @@ mod tests {
             ("198.18.0", "is no address"),
             ("", "is no address"),
             ("::ffff:198.18.0.0/112", "write it as IPv4"),
+            ("::/0", "is all of IPv4; write 2000::/3"),
+            ("::/80", "is all of IPv4"),
+            ("::1-2001:db8::1", "`::1-2001:db8::1` holds ::ffff:0.0.0.0/96 too"),
         ] {
             let error = text.parse::<AddressRange>().expect_err(text).to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -101,20 +101,25 @@ impl Names {
 /// writing is spelt out, and what is longer than a line is cut.
 pub fn printable(text: &str) -> Cow<'_, str> {
     const LONGEST: usize = 100;
-    if text.len() <= LONGEST && is_printable(text) {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(spelt_out(&text[..end]).into_owned() + "..."),
+        None => spelt_out(text),
+    }
+}
+
+/// As [`printable`], but whole: for what we say ourselves and only quote from others.
+pub fn spelt_out(text: &str) -> Cow<'_, str> {
+    if is_printable(text) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len().min(2 * LONGEST));
-    for letter in text.chars().take(LONGEST) {
+    let mut shown = String::with_capacity(2 * text.len());
+    for letter in text.chars() {
         if is_unfit(letter) {
             // Writing to memory does not fail.
             let _ = write!(shown, "{}", letter.escape_unicode());
         } else {
             shown.push(letter);
         }
-    }
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
     }
     Cow::Owned(shown)
 }
@@ -186,6 +191,9 @@ mod tests {
         let long = printable(&"\u{e4}".repeat(101)).into_owned();
         assert_eq!((long.chars().count(), long.ends_with("...")), (103, true));
         assert_eq!(printable(&"\u{e4}".repeat(100)), "\u{e4}".repeat(100));
+        let bells = "\u{7}".repeat(101);
+        assert_eq!(printable(&bells), format!("{}...", "\\u{7}".repeat(100)));
+        assert_eq!(spelt_out(&bells), "\\u{7}".repeat(101));
     }
 
     proptest! {

@@ -353,7 +353,11 @@ mod tests {
         assert_eq!(scope(&[], &[], "22"), Err(ScopeError::NoNetworks));
         assert_eq!(scope(&["198.18.0.0/24"], &["198.18.0.0/15"], "22"), Err(ScopeError::AllExcluded));
         assert_eq!(scope(&["2001:db8::/32"], &[], "22"), Err(ScopeError::TooMany));
-        assert!(scope(&["::1-::ffff:ffff:ffff:ffff:ffff"], &[], "22").is_err(), "covers all mapped IPv4");
+        let around = "::1-::ffff:ffff:ffff:ffff:ffff".parse::<AddressRange>();
+        assert!(
+            around.is_err(),
+            "it would hold all of IPv4, and refusing 0.0.0.0/8 would be all that protects it"
+        );
     }
 
     #[test]

@@ -4,21 +4,30 @@
 //! what a fuzzer has found stays found. To add a target: a function here and its row in [`TARGETS`], a seed in
 //! `seeds.rs`, a file in `targets/` and its block in `Cargo.toml`; `PORTREEVE_SEEDS=write cargo test --test corpus`
 //! then makes its corpus, and `scripts/fuzz.sh NAME` runs it.
+//!
+//! There is no body for DNS: the system's resolver reads the replies, and none of their bytes come to us.
 #![allow(dead_code, reason = "each fuzz target uses one body only")]
 
+use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use portreeve::config::diagnostic::Source;
+use portreeve::config::diagnostic::{ConfigError, Source};
 use portreeve::config::file::{Config, parse_allowlist};
-use portreeve::config::options::{Rate, parse_pps};
+use portreeve::config::inventory::{FieldPath, Inventory, Taken, take};
+use portreeve::config::list::{Listed, parse_excludes, parse_targets};
+use portreeve::config::options::{Cap, Rate, TargetWord, parse_canary, parse_exclude, parse_pps};
 use portreeve::target::address::AddressRange;
+use portreeve::target::names::{Names, printable};
 use portreeve::target::ports::PortSet;
 use portreeve::target::scope::Shard;
+use portreeve::target::written::{HostName, Written, is_address_form};
 use portreeve::wire::frame::{parse_ip, parse_ipv4, parse_ipv6};
 use portreeve::wire::neighbour::neighbour_answer;
 use portreeve::wire::reply::Answer;
+use serde_json::{Deserializer, Value};
 
 /// Panics if something is wrong with what it makes of an input.
 pub type Body = fn(&[u8]);
@@ -31,6 +40,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("neighbour", neighbour),
     ("config", config),
     ("target_spec", target_spec),
+    ("targets", targets),
+    ("inventory", inventory),
 ];
 
 /// A packet off the wire: what is read does not depend on what was cut off or padded behind it.
@@ -124,10 +135,10 @@ pub fn config(data: &[u8]) {
         Ok(config) => {
             let _ = config.settings.scope().map_err(|error| error.to_string());
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Err(error) => is_told(&error, text),
     }
     if let Err(error) = parse_allowlist(&source) {
-        assert!(!error.to_string().is_empty());
+        is_told(&error, text);
     }
 }
 
@@ -142,6 +153,244 @@ pub fn target_spec(data: &[u8]) {
     if let Ok(pps) = parse_pps(text) {
         assert_eq!(parse_pps(&pps.to_string()), Ok(pps));
     }
+}
+
+/// Any bytes as a file of targets and as one of excludes: every word is either read, as it would be if it were typed,
+/// or told where it stands. A byte order mark changes nothing.
+pub fn targets(data: &[u8]) {
+    let Some(source) = readable("fuzz.txt", data) else { return };
+    let text = source.text();
+    typed(text);
+    let mut listed = Listed::default();
+    let (mut bad, mut not_excluded) = (BTreeSet::new(), BTreeSet::new());
+    let words = words(text);
+    for (at, word) in &words {
+        // No target is longer than the longest name with a dot behind it.
+        let written = typed(word).filter(|_| word.len() <= 254);
+        if !matches!(written, Some(Written::Addresses(_))) {
+            not_excluded.insert(*at);
+        }
+        match written {
+            Some(written) => listed.push(written),
+            None => _ = bad.insert(*at),
+        }
+    }
+    let parsed = parse_targets(&source);
+    match &parsed {
+        Ok(read) => assert_eq!((read, &bad), (&listed, &BTreeSet::new())),
+        Err(error) if words.is_empty() => is_told(error, text),
+        Err(error) => {
+            is_told(error, text);
+            assert_eq!(places(error), positions(&source, &bad), "{error}");
+        }
+    }
+    match parse_excludes(&source) {
+        Ok(ranges) => assert_eq!((&ranges, &not_excluded), (&listed.ranges, &BTreeSet::new())),
+        Err(error) => {
+            is_told(&error, text);
+            assert_eq!(places(&error), positions(&source, &not_excluded), "{error}");
+        }
+    }
+    let marked = parse_targets(&Source::new("fuzz.txt", format!("\u{feff}{text}")));
+    assert!(text.starts_with('\u{feff}') || said(marked) == said(parsed), "a byte order mark is no mistake");
+}
+
+/// The words of a file of targets, each with its byte.
+fn words(text: &str) -> Vec<(usize, &str)> {
+    let ends = |letter: char| letter.is_whitespace() || letter == ',';
+    let said =
+        text.trim_start_matches('\u{feff}').split('\n').map(|line| line.split('#').next().unwrap_or(line));
+    let words = said.flat_map(|said| said.split(ends)).filter(|word| !word.is_empty());
+    words.map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word)).collect()
+}
+
+/// A text as everything that the command line may make of it; the answer is what it says as a target.
+fn typed(text: &str) -> Option<Written> {
+    comes_round::<Written>(text);
+    comes_round::<HostName>(text);
+    comes_round::<FieldPath>(text);
+    let written = text.parse::<Written>().ok();
+    let range = match &written {
+        Some(Written::Addresses(range)) => Some(*range),
+        Some(Written::Name(name)) => {
+            assert!(!is_address_form(text), "{text:?} goes to no resolver");
+            is_name(name);
+            None
+        }
+        None => None,
+    };
+    if let Some(range) = range {
+        assert!(
+            range.first() <= range.last() && range.first().is_ipv4() == range.last().is_ipv4(),
+            "{range}"
+        );
+        assert!(range.contains(range.first()) && range.contains(range.last()), "{range}");
+        assert_eq!(range.is_single(), range.len() == Some(1), "{range}");
+        assert!(range.first().is_ipv4() || !range.contains(TARGET_V4.into()), "{range} is of one family");
+    }
+    assert_eq!(parse_exclude(text).ok(), range, "{text:?} names the same addresses as an exclude");
+    match text.parse::<TargetWord>() {
+        Ok(TargetWord::Written(word)) => assert_eq!(Some(&word), written.as_ref()),
+        Ok(TargetWord::File(path)) => assert_eq!((path, &written), (PathBuf::from(&text[1..]), &None)),
+        Ok(TargetWord::Stdin) => assert_eq!((text, &written), ("-", &None)),
+        Err(error) => assert!(written.is_none() && !error.to_string().is_empty(), "{text:?}"),
+    }
+    if let Ok(name) = text.parse::<HostName>() {
+        is_name(&name);
+    }
+    if let Ok(canary) = parse_canary(text) {
+        assert!(canary.port() > 0, "{canary}");
+        assert_eq!(parse_canary(&canary.to_string()), Ok(canary));
+    }
+    let cap = text.parse::<Cap>().ok().map(Cap::pps);
+    assert_eq!(cap, if text == "none" { Some(None) } else { parse_pps(text).ok().map(Some) }, "{text:?}");
+    written
+}
+
+/// What goes to a resolver is a name and nothing else, by the letters that it consists of.
+fn is_name(name: &HostName) {
+    let name = name.as_str();
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    assert!((1..=253).contains(&name.len()) && name.bytes().all(is_letter), "{name:?}");
+    assert!(name.parse::<IpAddr>().is_err(), "{name:?}");
+}
+
+/// Any bytes as an inventory; the first line names the fields of addresses and, behind a tab, of names. Every value in
+/// the field is listed, counted or told, and documents one a line say what they say in one array.
+pub fn inventory(data: &[u8]) {
+    let Some(cut) = data.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(fields) = std::str::from_utf8(&data[..cut]) else { return };
+    let (address, name) = fields.split_once('\t').unwrap_or((fields, ""));
+    let Ok(address) = address.parse::<FieldPath>() else { return };
+    let nameless = Inventory { file: "fuzz.json".into(), address, name: None };
+    let inventory = Inventory { name: name.parse().ok(), ..nameless.clone() };
+    let Some(source) = readable("fuzz.json", &data[cut + 1..]) else { return };
+    let text = source.text();
+    let taken = take(&source, &inventory);
+    let marked =
+        take(&Source::new("fuzz.json", format!("\u{feff}{text}")), &inventory).map_err(|e| e.to_string());
+    let plain = text.strip_prefix('\u{feff}');
+    let documents =
+        Deserializer::from_str(plain.unwrap_or(text)).into_iter::<Value>().collect::<Result<Vec<_>, _>>();
+    let path = inventory.address.to_string();
+    let keys: Vec<&str> = path.split('.').collect();
+    let values: usize = documents.iter().flatten().map(|document| values_at(document, &keys)).sum();
+    match &taken {
+        Ok(taken) => {
+            assert_eq!(taken.listed.len() + taken.skipped as usize, values, "nothing is passed over");
+            are_called(taken);
+            let bare = take(&source, &nameless).expect("names make mistakes and no targets");
+            assert_eq!((&bare.listed, bare.skipped), (&taken.listed, taken.skipped));
+            assert!(bare.labels.is_empty());
+            let array = Value::Array(documents.expect("it has been read")).to_string();
+            match take(&Source::new("fuzz.json", array), &inventory) {
+                Ok(at_once) => assert_eq!(&at_once, taken),
+                // One level more may be one too many.
+                Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}"),
+            }
+        }
+        Err(error) => {
+            is_told(error, text);
+            if let ConfigError::Values { mistakes, .. } = error {
+                assert!(mistakes.len() <= values);
+            }
+        }
+    }
+    assert!(plain.is_some() || marked == taken.map_err(|e| e.to_string()), "a byte order mark is no mistake");
+}
+
+/// How many values stand behind the keys, from any object on.
+fn values_at(value: &Value, keys: &[&str]) -> usize {
+    let inside: usize = match value {
+        Value::Array(entries) => entries.iter().map(|entry| values_at(entry, keys)).sum(),
+        Value::Object(object) => object.values().map(|child| values_at(child, keys)).sum(),
+        _ => 0,
+    };
+    inside + if value.is_object() { values_behind(value, keys) } else { 0 }
+}
+
+fn values_behind(value: &Value, keys: &[&str]) -> usize {
+    match (value, keys) {
+        (Value::Array(entries), _) => entries.iter().map(|entry| values_behind(entry, keys)).sum(),
+        (Value::Object(object), [key, rest @ ..]) => {
+            object.get(*key).map_or(0, |next| values_behind(next, rest))
+        }
+        (_, []) => 1,
+        _ => 0,
+    }
+}
+
+/// Names belong to targets, are found by their addresses, and can be shown.
+fn are_called(taken: &Taken) {
+    let ranges = taken.labels.iter().filter_map(|(written, label)| match written {
+        Written::Addresses(range) => Some((*range, label.as_str())),
+        Written::Name(_) => None,
+    });
+    let names = Names::new(ranges.clone());
+    for (range, label) in ranges {
+        assert!(taken.listed.ranges.contains(&range), "{range}");
+        for end in [range.first(), range.last()] {
+            assert!(names.of(end).contains(&label), "{end} is called {label:?}");
+        }
+    }
+    for (written, label) in &taken.labels {
+        assert!(!matches!(written, Written::Name(name) if !taken.listed.names.contains(name)), "{written}");
+        assert!(!label.trim().is_empty() && label.len() <= 1024, "{label:?}");
+        let shown = printable(label);
+        assert!(is_harmless(&shown) && shown.len() <= 1100, "{shown:?}");
+    }
+}
+
+/// The text of a file, or nothing if it is none; then that is told.
+fn readable(name: &str, data: &[u8]) -> Option<Source> {
+    match Source::read_from(Path::new(name), data) {
+        Ok(source) => Some(source),
+        Err(error) => {
+            is_told(&error, data.utf8_chunks().next().map_or("", |chunk| chunk.valid()));
+            None
+        }
+    }
+}
+
+/// An error of a file says one thing a line, moves no terminal, and points into the file.
+fn is_told(error: &ConfigError, text: &str) {
+    let told = error.to_string();
+    assert!(told.split('\n').all(|line| !line.is_empty() && is_harmless(line)), "{told:?}");
+    let mistakes = match error {
+        ConfigError::Invalid(mistakes) => mistakes.len(),
+        ConfigError::Values { mistakes, .. } => mistakes.len(),
+        other => panic!("nothing else can be wrong with a text: {other}"),
+    };
+    assert!(mistakes > 0);
+    assert_eq!(told.split('\n').count(), mistakes.min(101), "{told:?}");
+    let lines: Vec<&str> = text.strip_prefix('\u{feff}').unwrap_or(text).split('\n').collect();
+    for (line, column) in places(error) {
+        let length = lines.get(line as usize - 1).map(|line| line.chars().count());
+        assert!(
+            length.is_some_and(|length| (1..=length + 1).contains(&(column as usize))),
+            "{line}:{column} of {text:?}"
+        );
+    }
+}
+
+/// The places of mistakes: line and column.
+fn places(error: &ConfigError) -> Vec<(u32, u32)> {
+    let ConfigError::Invalid(mistakes) = error else { return Vec::new() };
+    mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect()
+}
+
+fn positions(source: &Source, bytes: &BTreeSet<usize>) -> Vec<(u32, u32)> {
+    bytes.iter().map(|byte| source.position(*byte)).collect()
+}
+
+fn said<T>(parsed: Result<T, ConfigError>) -> Result<T, String> {
+    parsed.map_err(|error| error.to_string())
+}
+
+/// Whether a line leaves the terminal and the direction of writing alone; by a list that is not the program's own.
+fn is_harmless(line: &str) -> bool {
+    let turns = ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    !line.chars().any(|letter| letter.is_control() || turns.iter().any(|turn| turn.contains(&letter)))
 }
 
 fn comes_round<T: Debug + Display + FromStr + PartialEq>(text: &str)

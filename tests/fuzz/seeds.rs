@@ -12,7 +12,7 @@ pub type Seed = (&'static str, String, Vec<u8>);
 
 /// The seeds of every target.
 pub fn seeds() -> Vec<Seed> {
-    [frames(), quotes(), options(), neighbours(), configs(), specs()].concat()
+    [frames(), quotes(), options(), neighbours(), configs(), specs(), files(), inventories()].concat()
 }
 
 /// Our SYN to the target of this family.
@@ -157,6 +157,113 @@ fn specs() -> Vec<Seed> {
     ];
     let name = |(number, text): (usize, &str)| (format!("{number:02}"), text.as_bytes().to_vec());
     of("target_spec", inputs.into_iter().enumerate().map(name).collect())
+}
+
+/// Files of targets and of excludes, and words as they may be typed.
+fn files() -> Vec<Seed> {
+    let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+    let inputs = [
+        (
+            "spreadsheet",
+            "\u{feff}198.18.0.7  \r\n# the fleet\r\n\r\n198.18.1.0/24,198.18.0.10-20\t2001:db8::1 # six\r\n",
+        ),
+        (
+            "names",
+            "DB-1.Example.NET.\nlocalhost _dmarc.example.net 3com 10-20.example.net 198-18-0-7.rev.example",
+        ),
+        (
+            "ranges",
+            "198.18.0.10-198.18.0.20 198.18.0.0-255 2001:db8::1-2001:db8::ff 0.0.0.0/0 ::/0 ::ffff:198.18.0.1",
+        ),
+        (
+            "mistyped",
+            "198.18.0.0/33\n198.18.0 198.18.0.1-300\nexample.net/24, https://example.net/ 198.18.3.4/16",
+        ),
+        ("reversed", "198.18.0.20-10\n198.18.0.1-2001:db8::1 ::ffff:198.18.0.0/112"),
+        ("old-numbers", "0x7f000001\n0x7f.1 0x db.12 db.12. 010.0.0.1 198.18.0.10-020 198.18.0.0/024"),
+        ("not-names", "a..b .a a.. -a.b a-.b b\u{fc}cher.example a@b a* ..."),
+        ("zones", "fe80::1%eth0 fe80::%eth0/64 [fe80::1%1]:22"),
+        ("controls", "198.18.0.7 a\x1b[2Jb\n\u{9b}31m abc\u{202e}cba a\u{200b}b\u{7}"),
+        ("excludes", "198.18.0.1-2\n198.18.1.0/24 # never\n"),
+        ("nothing", "\u{feff}# all gone\n ,, \r\n"),
+        ("longest-name", &longest),
+        ("too-long-a-name", &format!("{longest}b")),
+        ("word-file", "@fleet.txt"),
+        ("word-no-file", "@"),
+        ("word-stdin", "-"),
+        ("cap", "none"),
+        ("cap-pps", "1_000"),
+        ("canary", "198.18.0.10:22"),
+        ("canary-six", "[2001:db8::1]:65535"),
+        ("canary-no-port", "198.18.0.10:0"),
+        ("field", "networkInterfaces.accessConfigs.natIP"),
+        ("field-no-key", "a..b"),
+    ];
+    let mut seeds = inputs.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).to_vec();
+    seeds.push(("not-utf8".to_owned(), b"198.18.0.7\n\xc3\xa4 \xff198.18.0.8".to_vec()));
+    of("targets", seeds)
+}
+
+/// Inventories behind a line with the fields of addresses and of names.
+fn inventories() -> Vec<Seed> {
+    let deep =
+        |levels: usize| format!("ip\n{}{{\"ip\": \"198.18.0.1\"}}{}", "[".repeat(levels), "]".repeat(levels));
+    let nested = format!("a.a\tn\n{}\"198.18.0.1\"{}", "{\"n\": \"x\", \"a\": ".repeat(20), "}".repeat(20));
+    let inputs = [
+        (
+            "machines",
+            r#"PrivateIpAddress	Tags.Name
+{"Reservations": [{"OwnerId": "1", "Instances": [{"PrivateIpAddress": "198.18.0.7",
+ "Tags": [{"Key": "Env", "Value": "prod"}, {"Key": "Name", "Value": "db-1"}],
+ "NetworkInterfaces": [{"PrivateIpAddress": "198.18.1.7"}]}, {"PrivateIpAddress": null, "Tags": []}]}]}"#,
+        ),
+        (
+            "interfaces",
+            r#"networkInterfaces.networkIP	name
+[{"name": "web-1", "networkInterfaces": [{"name": "nic0", "networkIP": "198.18.0.9"}, {"networkIP": ""}]}]"#,
+        ),
+        (
+            "lines",
+            "ip\tn\n{\"ip\": \"198.18.0.1\", \"n\": \"a\"}\r\n{\"ip\": \"db.example.net\", \"n\": \"b\"}\n",
+        ),
+        (
+            "lists",
+            r#"ips	n
+{"n": "outer", "ips": ["198.18.0.1", ["198.18.1.0/24", "2001:db8::1-2001:db8::ff"]],
+ "x": [{"ips": "198.18.0.2", "n": ""}]}"#,
+        ),
+        (
+            "no-targets",
+            r#"ip
+{"a": [{"ip": "198.18.0.300"}, {"ip": 7}, {"ip": {"v4": 1}}, {"ip": true}]} {"ip": "a\u001b[2Jb"}"#,
+        ),
+        ("nulls", "ip\n[{\"ip\": null}, {\"ip\": \" \"}]"),
+        ("misspelt", "PrivateIpAdress\n{\"PrivateIpAddress\": \"198.18.0.7\"}"),
+        ("empty", "ip\n"),
+        ("twice", "ip\tn\n{\"ip\": \"198.18.0.1\", \"n\": \"a\", \"ip\": \"198.18.0.2\", \"n\": \"b\"}"),
+        (
+            "numbers",
+            "ip\n{\"ip\": \"198.18.0.1\", \"n\": [18446744073709551616, -0.0, 1e308, 1E-999, 0.1e1]}",
+        ),
+        ("number-too-large", "ip\n{\"ip\": \"198.18.0.1\", \"n\": 1e999}"),
+        ("number-as-address", "ip\n{\"ip\": 99999999999999999999999999999999999999}"),
+        ("broken", "ip\n{\"ip\": \"198.18.0.1\"}\n{\"\u{e4}\": x}"),
+        ("marked-and-broken", "ip\n\u{feff}{\"\u{e4}\": x}"),
+        (
+            "controls",
+            r#"ip	n
+{"ip": "198.18.0.1", "n": "\u001b[2J\u202e\ud83d\ude00\u0000", "\u009b": {"ip": 1}}"#,
+        ),
+        ("lone-surrogate", "ip\n{\"ip\": \"\\ud800\"}"),
+        ("deep", &deep(126)),
+        ("too-deep", &deep(128)),
+        ("nested", &nested),
+        ("keys-with-blanks", "a b. c\td.e\n{\"a b\": {\" c\": \"198.18.0.1\"}, \"d\": {\"e\": \"x\"}}"),
+        ("controls-in-field", "\x1b[2J\n{}"),
+    ];
+    let mut seeds = inputs.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).to_vec();
+    seeds.push(("not-utf8".to_owned(), b"ip\n{\"ip\": \"198.18.0.1\", \"n\": \"\xff\"}".to_vec()));
+    of("inventory", seeds)
 }
 
 fn of(target: &'static str, seeds: Vec<(String, Vec<u8>)>) -> Vec<Seed> {

@@ -1,0 +1,7 @@
+//! The fuzz target for `bodies::targets`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::targets(data));
