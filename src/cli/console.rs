@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::Path;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 
+use super::output::Place;
 use super::progress::ProgressLine;
 use super::{Failure, output};
 use crate::policy::finding::Finding;
@@ -44,11 +44,11 @@ impl Sink {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn open(format: Format, path: Option<&Path>) -> Result<Self, Failure> {
+    pub fn open(format: Format, place: Place) -> Result<Self, Failure> {
         Ok(match format {
-            Format::Text => Sink::Text { out: output::styled(path)?, listed: Vec::new() },
-            Format::Jsonl => Sink::Jsonl(JsonLines::new(output::raw(path)?)),
-            Format::Csv => Sink::Csv { out: output::raw(path)?, list: List::default() },
+            Format::Text => Sink::Text { out: place.styled()?, listed: Vec::new() },
+            Format::Jsonl => Sink::Jsonl(JsonLines::new(place.raw()?)),
+            Format::Csv => Sink::Csv { out: place.raw()?, list: List::default() },
         })
     }
 

@@ -11,6 +11,7 @@ use super::announce::announcement;
 use super::console::{Console, Format, Sink};
 use super::engine::{self, Engine, Wanted};
 use super::fuse::Backing;
+use super::output::Place;
 use super::progress::ProgressLine;
 use super::settle::{Settled, settle};
 use super::verify::{self, SecondLook};
@@ -30,7 +31,7 @@ use crate::sink::event::Run;
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Report, Verdict};
 use crate::sweep::run::run as run_sweep;
-use crate::sync::SignalFlag;
+use crate::sync::{Ordering, SignalFlag};
 use crate::target::state::State;
 
 #[derive(Debug, clap::Args)]
@@ -104,16 +105,17 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let allowlist = allowlist(settings, allowances)?;
     let pace = settings.pace()?;
     if args.dry_run {
-        return dry_run::run(&gathered, args.format, args.output.as_deref());
+        // Nothing has to be told at the end, so a signal ends the program as it ends any other.
+        return dry_run::run(&gathered, args.format, place(args, &gathered, &|| false)?);
     }
     let settled = settle(settings)?;
     let canaries = settings.canaries(&settled.scope)?;
-    refuse_unfit_output(args, &gathered)?;
-    let clock = Monotonic::new();
     let interrupt = interrupts()?;
+    let place = place(args, &gathered, &|| interrupt.load(Ordering::Relaxed))?;
+    let clock = Monotonic::new();
     let backing = Backing::begin(args.fuse, settings, &settled)?;
     let engine = backing.behind(open_engine(args, settings, &settled, pace, clock, &interrupt)?)?;
-    let mut sink = Sink::open(args.format, args.output.as_deref())?;
+    let mut sink = Sink::open(args.format, place)?;
     let plan = Plan { canaries, ..plan(args, settings, &settled, pace, &engine) };
     let interface = settings.interface.as_deref();
     let second_look = SecondLook::new(args.verify, settings.banner, interface, engine.verifies, &plan);
@@ -157,11 +159,11 @@ fn allowlist(settings: &Settings, mut allowances: Vec<Allowance>) -> Result<Allo
     Ok(Allowlist::new(allowances))
 }
 
-fn refuse_unfit_output(args: &Args, gathered: &Gathered) -> Result<(), Failure> {
-    let Some(path) = &args.output else { return Ok(()) };
+/// Where results go: nowhere that would destroy what the run itself reads.
+fn place(args: &Args, gathered: &Gathered, stop: &dyn Fn() -> bool) -> Result<Place, Failure> {
     let inputs = [args.input.config.as_deref(), gathered.settings.allowlist.as_deref()];
     let inputs = inputs.into_iter().flatten().chain(gathered.inputs.iter().map(PathBuf::as_path));
-    output::refuse_unfit(path, &inputs.collect::<Vec<_>>())
+    Place::find(args.output.as_deref(), &inputs.collect::<Vec<_>>(), stop)
 }
 
 fn open_engine(

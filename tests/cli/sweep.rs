@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::{Answer, Service, portreeve, run, run_in, schema};
+use crate::{Answer, Service, portreeve, run, schema};
 
 fn sweep(service: &Service, more: &[&str]) -> Answer {
     let (ip, port) = (service.at.ip().to_string(), service.port());
@@ -204,23 +204,4 @@ fn the_first_command_of_the_readme_works() {
     let answer = run(&["sweep", "127.0.0.1"]);
     assert!(matches!(answer.status, Some(0 | 1)), "{answer:?}");
     assert!(answer.stdout.contains(" = 6 declared"), "{}", answer.stdout);
-}
-
-#[test]
-fn an_output_that_is_an_input_or_of_a_run_that_cannot_be_is_left_alone() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let allow = "[[allow]]\nhosts = [\"127.0.0.1\"]\nports = [1]\nreason = \"r\"\nowner = \"o\"\n";
-    fs::write(directory.path().join("allow.toml"), allow).expect("a file");
-    let answer = run_in(
-        directory.path(),
-        &["sweep", "127.0.0.1", "--ports", "1", "--allowlist", "allow.toml", "--output", "./allow.toml"],
-    );
-    assert_eq!(answer.status, Some(2), "{}", answer.stderr);
-    assert!(answer.stderr.contains("--output ./allow.toml is allow.toml itself"), "{}", answer.stderr);
-    let answer = run_in(
-        directory.path(),
-        &["sweep", "127.0.0.1", "--interface", "no-such0", "--output", "allow.toml"],
-    );
-    assert_eq!(answer.status, Some(2), "{}", answer.stderr);
-    assert_eq!(fs::read_to_string(directory.path().join("allow.toml")).expect("a file"), allow);
 }
