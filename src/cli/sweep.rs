@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::announce::announcement;
-use super::console::{Console, Format, Sink};
+use super::console::{Console, End, Format, Sink};
 use super::engine::{self, Engine, Wanted};
 use super::fuse::Backing;
 use super::output::Place;
@@ -31,6 +32,7 @@ use crate::sink::event::Run;
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Report, Verdict};
 use crate::sweep::run::run as run_sweep;
+use crate::sweep::verified::Ending;
 use crate::sync::{Ordering, SignalFlag};
 use crate::target::state::State;
 
@@ -135,16 +137,22 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut outcome = outcome?;
     backing.finish(&mut outcome, &interrupt);
     let complete = settle_verdict(&mut outcome.report, &gathered.unresolved);
-    let known = second_look.take(&plan, &opens, &allowlist, clock, &interrupt)?;
+    let (known, look) = second_look.take(&plan, &opens, &allowlist, clock, &interrupt);
     sink.confirm(&events, &second_look.news(&known, &opens, args.states.0))?;
-    let at = outcome.report.completed;
-    let mut findings = evaluate(&opens, &allowlist, &known, &plan.scope, complete, at);
+    let report = &mut outcome.report;
+    if look.ended == Ending::Stopped && report.verdict == Verdict::Complete {
+        report.verdict = Verdict::Degraded;
+    }
+    // What was found is known only now, and no event may be older than one before it.
+    let now = Timestamp::now();
+    let mut findings = evaluate(&opens, &allowlist, &known, &plan.scope, complete, now);
     events.name(&mut findings);
-    sink.conclude(&events, &announcement, &outcome.report, &findings)?;
+    let end = End { announced: &announcement, report, second_look: &look, findings: &findings };
+    sink.conclude(&events, &end, now)?;
     if let Some(failure) = outcome.failure {
         output::complain(&failure);
     }
-    Ok(match complete {
+    Ok(match outcome.report.verdict == Verdict::Complete {
         false => Status::Incomplete,
         true if findings.iter().any(Finding::is_objection) => Status::Findings,
         true => Status::Clean,
