@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use portreeve::policy::allowlist::Allowance;
-use portreeve::policy::finding::Finding;
+use portreeve::policy::finding::{Finding, Folded};
 use portreeve::sink::csv::{COLUMNS, List, write_targets};
 use portreeve::sink::event::Run;
 use portreeve::sweep::banner::{Banner, Protocol};
@@ -99,7 +99,7 @@ fn the_columns_are_as_they_were() {
     let device = AnswersAll { canary_ports: vec![50_001], ..AnswersAll::default() };
     let findings = [
         exposure("198.18.3.4", 6379, Some(b"+PONG")),
-        Finding::answers_all([198, 18, 3, 9].into(), 7, &device, time(0)),
+        Finding::answers_all([198, 18, 3, 9].into(), Folded { ports: 7, listened_to: 7 }, &device, time(0)),
         unused("bastion", "netops"),
     ];
     let run = run(&[("198.18.3.4", "cache, first"), ("198.18.3.4", "redis")]);
@@ -137,7 +137,7 @@ fn no_finding_is_lost() {
     let findings = [
         exposure("198.18.3.4", 6379, None),
         exposure("198.18.3.4", 22, Some(b"SSH-2.0-x")),
-        Finding::answers_all([198, 18, 3, 4].into(), 7, &device, time(0)),
+        Finding::answers_all([198, 18, 3, 4].into(), Folded { ports: 7, listened_to: 7 }, &device, time(0)),
         unused("bastion", "netops"),
     ];
     let rows = rows(&written(&mut list, &run(&[]), &findings));

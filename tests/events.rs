@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use portreeve::policy::allowlist::Allowance;
-use portreeve::policy::finding::Finding;
+use portreeve::policy::finding::{Finding, Folded};
 use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
 use portreeve::sink::text::{self, Summary};
 use portreeve::sweep::banner::{Banner, Protocol};
@@ -14,7 +14,7 @@ use portreeve::sweep::report::{
     CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Vantage, Verdict,
 };
 use portreeve::sweep::untrusted::Untrusted;
-use portreeve::sweep::verified::{AnswersAll, Conduct, Confirmation, Verification};
+use portreeve::sweep::verified::{AnswersAll, Conduct, Confirmation, Ending, LookReport, Verification};
 use portreeve::target::names::Names;
 use portreeve::target::scope::Shard;
 use portreeve::target::state::{Reason, State};
@@ -202,10 +202,20 @@ fn findings() -> Vec<Finding> {
         Finding { names, ..exposure("198.18.3.4", 6379, None, Verification::Skipped) },
         exposure("2001:db8:1::4", 7, None, Verification::Refused),
         exposure("198.18.0.10", 22, Some(&expired), Verification::Verified),
-        Finding::answers_all([198, 18, 3, 4].into(), 1000, &device, time()),
+        Finding::answers_all(
+            [198, 18, 3, 4].into(),
+            Folded { ports: 1000, listened_to: 640 },
+            &device,
+            time(),
+        ),
         Finding::idle_allowance(&expired, time()),
         Finding::idle_allowance(&allowance(None, None), time()),
     ]
+}
+
+/// A second look that somebody interrupted.
+fn stopped() -> LookReport {
+    LookReport { targets: 40, skipped: 12, ended: Ending::Stopped, duration_ms: 4321 }
 }
 
 /// One that was whole all the time, and one that was not.
@@ -296,7 +306,11 @@ fn built() -> [String; 4] {
     let again = line(&ad_hoc().verified_port(time(), &seen[1].0, Some(&banner())));
     let port = port + &again;
     let finding = findings().iter().map(|finding| line(&declared().finding(time(), finding))).collect();
-    let completed = reports().iter().map(|report| line(&ad_hoc().completed(report, 5))).collect();
+    let [complete, degraded, blind] = reports();
+    let off = LookReport { ended: Ending::Off, ..LookReport::default() };
+    let looks = [(&complete, LookReport::default()), (&degraded, stopped()), (&blind, off)];
+    let completed =
+        looks.iter().map(|(report, look)| line(&ad_hoc().completed(time(), report, look, 5))).collect();
     [started, port, finding, completed]
 }
 
@@ -319,8 +333,14 @@ fn the_text_says_what_is_not_known_and_why() {
     let [announced, _] = announcements();
     let [_, degraded, _] = reports();
     let names = Names::default();
-    let summary =
-        Summary { announced: &announced, report: &degraded, findings: &[], listed: &[], names: &names };
+    let summary = Summary {
+        announced: &announced,
+        report: &degraded,
+        second_look: &stopped(),
+        findings: &[],
+        listed: &[],
+        names: &names,
+    };
     let mut text = Vec::new();
     text::write(&mut text, &summary).expect("memory");
     let text = String::from_utf8(text).expect("text");
@@ -372,8 +392,17 @@ fn the_schema_refuses_what_is_no_event() {
         refused("no sweep", &|event| {
             event.as_object_mut().expect("an object").remove("sweep");
         });
-        for nested in ["scope", "vantage", "ledger", "packets", "shard", "allowance", "banner", "answers_all"]
-        {
+        for nested in [
+            "scope",
+            "vantage",
+            "ledger",
+            "packets",
+            "shard",
+            "allowance",
+            "banner",
+            "answers_all",
+            "second_look",
+        ] {
             if event.get(nested).is_some() {
                 refused("an unknown field inside", &|event| event[nested]["surprise"] = 1.into());
             }

@@ -15,7 +15,7 @@ pub fn run(file: &Path) -> Result<Status, Failure> {
         allowances += load_allowlist(path)?.len();
     }
     let (settings, names) = sources::read(config.settings, &mut io::empty())?.unresolved();
-    let mut out = output::styled(None)?;
+    let mut out = output::styled_stdout();
     write!(out, "{}: no mistakes; ", file.display())?;
     if !settings.declared.is_empty() {
         let scope = settings.scope()?;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::Path;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 
+use super::output::Place;
 use super::progress::ProgressLine;
 use super::{Failure, output};
 use crate::policy::finding::Finding;
@@ -17,7 +17,7 @@ use crate::sink::text::{self, Summary};
 use crate::sweep::plan::StateSet;
 use crate::sweep::report::{Observation, Report};
 use crate::sweep::run::{Observer, Progress};
-use crate::sweep::verified::Confirmation;
+use crate::sweep::verified::{Confirmation, LookReport};
 use crate::target::Target;
 use crate::target::state::State;
 
@@ -32,6 +32,19 @@ pub enum Format {
     Csv,
 }
 
+/// Everything that is known in the end.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// What was swept.
+    pub announced: &'a Announcement,
+    /// How that went.
+    pub report: &'a Report,
+    /// How the second look went.
+    pub second_look: &'a LookReport,
+    /// What policy objects to.
+    pub findings: &'a [Finding],
+}
+
 /// Where results go.
 pub enum Sink {
     Text { out: Box<dyn Write>, listed: Vec<Observation> },
@@ -44,11 +57,11 @@ impl Sink {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn open(format: Format, path: Option<&Path>) -> Result<Self, Failure> {
+    pub fn open(format: Format, place: Place) -> Result<Self, Failure> {
         Ok(match format {
-            Format::Text => Sink::Text { out: output::styled(path)?, listed: Vec::new() },
-            Format::Jsonl => Sink::Jsonl(JsonLines::new(output::raw(path)?)),
-            Format::Csv => Sink::Csv { out: output::raw(path)?, list: List::default() },
+            Format::Text => Sink::Text { out: place.styled()?, listed: Vec::new() },
+            Format::Jsonl => Sink::Jsonl(JsonLines::new(place.raw()?)),
+            Format::Csv => Sink::Csv { out: place.raw()?, list: List::default() },
         })
     }
 
@@ -100,30 +113,26 @@ impl Sink {
         }
     }
 
-    /// Tells how it went, and what policy objects to.
-    pub fn conclude(
-        &mut self,
-        events: &Run,
-        announced: &Announcement,
-        report: &Report,
-        findings: &[Finding],
-    ) -> io::Result<()> {
+    /// Tells how it went, and what policy objects to. `now` is when that became known: after the second look.
+    pub fn conclude(&mut self, events: &Run, end: &End<'_>, now: Timestamp) -> io::Result<()> {
+        let End { announced, report, second_look, findings } = *end;
+        let names = events.names();
+        let summary = |listed| Summary { announced, report, second_look, findings, listed, names };
         match self {
             Sink::Text { out, listed } => {
-                let names = events.names();
-                text::write(out, &Summary { announced, report, findings, listed, names })?;
+                text::write(out, &summary(listed))?;
                 out.flush()
             }
             Sink::Jsonl(lines) => {
                 for finding in findings {
-                    lines.write(&events.finding(report.completed, finding))?;
+                    lines.write(&events.finding(now, finding))?;
                 }
-                lines.write(&events.completed(report, findings.len() as u64))?;
+                lines.write(&events.completed(now, report, second_look, findings.len() as u64))?;
                 lines.flush()
             }
             Sink::Csv { out, list } => {
-                list.write(out, events, report.completed, findings)?;
-                text::write_conclusion(&mut output::aside(), report, findings)
+                list.write(out, events, now, findings)?;
+                text::write_conclusion(&mut output::aside(), &summary(&[]))
             }
         }
     }

@@ -13,13 +13,13 @@ use crate::sink::event::JSON_SCHEMA;
 pub fn completions(shell: Shell) -> Result<Status, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
-    output::raw(None)?.write_all(&script)?;
+    output::raw_stdout().write_all(&script)?;
     Ok(Status::Clean)
 }
 
 /// Prints the JSON Schema of the events.
 pub fn schema() -> Result<Status, Failure> {
-    output::raw(None)?.write_all(JSON_SCHEMA.as_bytes())?;
+    output::raw_stdout().write_all(JSON_SCHEMA.as_bytes())?;
     Ok(Status::Clean)
 }
 
@@ -45,6 +45,6 @@ pub fn man() -> Result<Status, Failure> {
             part.render_options_section(&mut page)?;
         }
     }
-    output::raw(None)?.write_all(&page)?;
+    output::raw_stdout().write_all(&page)?;
     Ok(Status::Clean)
 }

@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     } else {
         way(&settings, &settings.scope()?, &mut facts);
     }
-    let mut out = output::styled(None)?;
+    let mut out = output::styled_stdout();
     for fact in &facts {
         write_fact(&mut out, fact)?;
     }

@@ -1,11 +1,11 @@
 //! `portreeve sweep --dry-run`: the targets, and nothing sent.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use ulid::Ulid;
 
 use super::console::Format;
+use super::output::Place;
 use super::{Failure, Status, output};
 use crate::config::sources::Gathered;
 use crate::sink::csv;
@@ -13,7 +13,7 @@ use crate::sink::jsonl::JsonLines;
 use crate::target::order::Order;
 
 /// Prints the targets in order. Sends no probe, so it needs no authorisation, no privilege and no route.
-pub fn run(gathered: &Gathered, format: Format, path: Option<&Path>) -> Result<Status, Failure> {
+pub fn run(gathered: &Gathered, format: Format, place: Place) -> Result<Status, Failure> {
     let settings = &gathered.settings;
     for failed in &gathered.unresolved {
         writeln!(output::aside(), "not swept: {} does not resolve", failed.name)?;
@@ -24,7 +24,7 @@ pub fn run(gathered: &Gathered, format: Format, path: Option<&Path>) -> Result<S
     }
     let seed = settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64);
     let order = Order::new(scope.len(), seed);
-    let out = output::raw(path)?;
+    let out = place.raw()?;
     let mut targets = (0..order.len()).map(|position| scope.target(order.index_at(position)));
     match format {
         Format::Text => {

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         let (gathered, _) = args.input.read()?;
         fuse_of(&settle(&gathered.settings)?)?.script()
     };
-    let mut out = output::raw(None)?;
+    let mut out = output::raw_stdout();
     out.write_all(script.as_bytes())?;
     out.flush()?;
     Ok(Status::Clean)

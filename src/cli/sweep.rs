@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::announce::announcement;
-use super::console::{Console, Format, Sink};
+use super::console::{Console, End, Format, Sink};
 use super::engine::{self, Engine, Wanted};
 use super::fuse::Backing;
+use super::output::Place;
 use super::progress::ProgressLine;
 use super::settle::{Settled, settle};
 use super::verify::{self, SecondLook};
@@ -30,7 +32,8 @@ use crate::sink::event::Run;
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Report, Verdict};
 use crate::sweep::run::run as run_sweep;
-use crate::sync::SignalFlag;
+use crate::sweep::verified::Ending;
+use crate::sync::{Ordering, SignalFlag};
 use crate::target::state::State;
 
 #[derive(Debug, clap::Args)]
@@ -104,16 +107,17 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let allowlist = allowlist(settings, allowances)?;
     let pace = settings.pace()?;
     if args.dry_run {
-        return dry_run::run(&gathered, args.format, args.output.as_deref());
+        // Nothing has to be told at the end, so a signal ends the program as it ends any other.
+        return dry_run::run(&gathered, args.format, place(args, &gathered, &|| false)?);
     }
     let settled = settle(settings)?;
     let canaries = settings.canaries(&settled.scope)?;
-    refuse_unfit_output(args, &gathered)?;
-    let clock = Monotonic::new();
     let interrupt = interrupts()?;
+    let place = place(args, &gathered, &|| interrupt.load(Ordering::Relaxed))?;
+    let clock = Monotonic::new();
     let backing = Backing::begin(args.fuse, settings, &settled)?;
     let engine = backing.behind(open_engine(args, settings, &settled, pace, clock, &interrupt)?)?;
-    let mut sink = Sink::open(args.format, args.output.as_deref())?;
+    let mut sink = Sink::open(args.format, place)?;
     let plan = Plan { canaries, ..plan(args, settings, &settled, pace, &engine) };
     let interface = settings.interface.as_deref();
     let second_look = SecondLook::new(args.verify, settings.banner, interface, engine.verifies, &plan);
@@ -133,16 +137,22 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut outcome = outcome?;
     backing.finish(&mut outcome, &interrupt);
     let complete = settle_verdict(&mut outcome.report, &gathered.unresolved);
-    let known = second_look.take(&plan, &opens, &allowlist, clock, &interrupt)?;
+    let (known, look) = second_look.take(&plan, &opens, &allowlist, clock, &interrupt);
     sink.confirm(&events, &second_look.news(&known, &opens, args.states.0))?;
-    let at = outcome.report.completed;
-    let mut findings = evaluate(&opens, &allowlist, &known, &plan.scope, complete, at);
+    let report = &mut outcome.report;
+    if look.ended == Ending::Stopped && report.verdict == Verdict::Complete {
+        report.verdict = Verdict::Degraded;
+    }
+    // What was found is known only now, and no event may be older than one before it.
+    let now = Timestamp::now();
+    let mut findings = evaluate(&opens, &allowlist, &known, &plan.scope, complete, now);
     events.name(&mut findings);
-    sink.conclude(&events, &announcement, &outcome.report, &findings)?;
+    let end = End { announced: &announcement, report, second_look: &look, findings: &findings };
+    sink.conclude(&events, &end, now)?;
     if let Some(failure) = outcome.failure {
         output::complain(&failure);
     }
-    Ok(match complete {
+    Ok(match outcome.report.verdict == Verdict::Complete {
         false => Status::Incomplete,
         true if findings.iter().any(Finding::is_objection) => Status::Findings,
         true => Status::Clean,
@@ -157,11 +167,11 @@ fn allowlist(settings: &Settings, mut allowances: Vec<Allowance>) -> Result<Allo
     Ok(Allowlist::new(allowances))
 }
 
-fn refuse_unfit_output(args: &Args, gathered: &Gathered) -> Result<(), Failure> {
-    let Some(path) = &args.output else { return Ok(()) };
+/// Where results go: nowhere that would destroy what the run itself reads.
+fn place(args: &Args, gathered: &Gathered, stop: &dyn Fn() -> bool) -> Result<Place, Failure> {
     let inputs = [args.input.config.as_deref(), gathered.settings.allowlist.as_deref()];
     let inputs = inputs.into_iter().flatten().chain(gathered.inputs.iter().map(PathBuf::as_path));
-    output::refuse_unfit(path, &inputs.collect::<Vec<_>>())
+    Place::find(args.output.as_deref(), &inputs.collect::<Vec<_>>(), stop)
 }
 
 fn open_engine(

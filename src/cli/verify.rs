@@ -2,17 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, output};
-use crate::link::clock::Monotonic;
+use super::output;
+use crate::link::clock::{Clock, Monotonic};
 use crate::link::fence::Fence;
 use crate::link::handshake::{HandshakeOptions, Handshakes, Patience};
 use crate::policy::allowlist::Allowlist;
 use crate::policy::evaluate::objectionable;
+use crate::sink::doubt::not_confirmed;
 use crate::sweep::plan::{Plan, StateSet};
 use crate::sweep::report::Observation;
-use crate::sweep::verified::{Confirmation, Verification, Verifications};
+use crate::sweep::verified::{Confirmation, Ending, LookReport, Verification, Verifications};
 use crate::sweep::verify::{Limits, Verified, VerifyPlan, canary_ports, verify};
 use crate::sync::SignalFlag;
+use crate::target::Target;
 use crate::target::state::State;
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -53,10 +55,8 @@ impl SecondLook {
         }
     }
 
-    /// Takes it: confirms what the allowlist does not cover of what was found open.
-    ///
-    /// # Errors
-    /// When nothing can be begun. What breaks on the way is told, and leaves the rest unverified.
+    /// Takes it: confirms what the allowlist does not cover of what was found open. What breaks on the way, or cuts it
+    /// short, is told, and leaves the rest unverified.
     pub fn take(
         &self,
         plan: &Plan,
@@ -64,7 +64,7 @@ impl SecondLook {
         allowlist: &Allowlist,
         clock: Monotonic,
         interrupt: &SignalFlag,
-    ) -> Result<Verifications, Failure> {
+    ) -> (Verifications, LookReport) {
         let verify_plan = VerifyPlan {
             targets: objectionable(opens, allowlist, Timestamp::now()),
             canary_ports: self.canary_ports.clone(),
@@ -75,20 +75,38 @@ impl SecondLook {
             limits: Limits::default(),
         };
         if !self.is_wanted || verify_plan.targets.is_empty() {
-            return Ok(self.untouched(verify_plan));
+            return self.untouched(&verify_plan);
         }
+        let begun = clock.now();
         let ports = plan.scope.ports().iter().chain(self.canary_ports.iter().copied());
         let options = HandshakeOptions {
             fence: Fence::new(plan.scope.ends(), ports),
             interface: self.interface.clone(),
             patience: Patience::default(),
         };
-        let mut calls = Handshakes::open(options, clock)?;
-        let Verified { verifications, failure } = verify(&verify_plan, &mut calls, &clock, interrupt);
-        if let Some(failure) = failure {
-            output::complain(&failure);
+        let verified = match Handshakes::open(options, clock) {
+            Ok(mut calls) => verify(&verify_plan, &mut calls, &clock, interrupt),
+            Err(failure) => {
+                let verifications = self.known_already(&verify_plan);
+                Verified { verifications, ended: Ending::Failed, failure: Some(failure) }
+            }
+        };
+        if let Some(failure) = &verified.failure {
+            output::complain(failure);
         }
-        Ok(verifications)
+        let targets = &verify_plan.targets;
+        let is_skipped =
+            |target: &&Target| verified.verifications.of(target).verification == Verification::Skipped;
+        let report = LookReport {
+            targets: targets.len() as u64,
+            skipped: targets.iter().filter(is_skipped).count() as u64,
+            ended: verified.ended,
+            duration_ms: clock.now().since(begun).as_millis() as u64,
+        };
+        if let Some(told) = not_confirmed(&report).filter(|_| report.ended == Ending::Stopped) {
+            output::complain(&told);
+        }
+        (verified.verifications, report)
     }
 
     /// What is to be told again: the targets of these states that have finished a handshake since they were told.
@@ -107,11 +125,19 @@ impl SecondLook {
     }
 
     /// What is known without a second look.
-    fn untouched(&self, plan: VerifyPlan) -> Verifications {
+    fn untouched(&self, plan: &VerifyPlan) -> (Verifications, LookReport) {
+        let ended = if self.is_wanted { Ending::Complete } else { Ending::Off };
+        let known = self.known_already(plan);
+        let targets = plan.targets.len() as u64;
+        let skipped = if self.already { 0 } else { targets };
+        (known, LookReport { targets, skipped, ended, duration_ms: 0 })
+    }
+
+    fn known_already(&self, plan: &VerifyPlan) -> Verifications {
         let mut known = Verifications::default();
         if self.already {
             let verified = Confirmation { verification: Verification::Verified, ..Confirmation::default() };
-            known.targets.extend(plan.targets.into_iter().map(|target| (target, verified.clone())));
+            known.targets.extend(plan.targets.iter().map(|target| (*target, verified.clone())));
         }
         known
     }

@@ -129,6 +129,9 @@ pub fn read(mut settings: Settings, stdin: &mut dyn Read) -> Result<Reading, Sou
 /// What standard input is called in messages.
 const STDIN: &str = "standard input";
 
+/// By which path the system has it, so that nobody writes over the file that it comes from.
+const STDIN_FILE: &str = "/dev/stdin";
+
 /// Reads files, and gathers what is wrong with them.
 struct Reader<'r> {
     stdin: Option<&'r mut dyn Read>,
@@ -163,7 +166,10 @@ impl Reader<'_> {
             return Source::read(path);
         }
         match self.stdin.take() {
-            Some(stdin) => Source::read_from(path, stdin),
+            Some(stdin) => {
+                self.inputs.push(PathBuf::from(STDIN_FILE));
+                Source::read_from(path, stdin)
+            }
             None => Err(ConfigError::StdinTwice),
         }
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::allowlist::{Allowance, Allowlist, Judgement};
-use super::finding::Finding;
+use super::finding::{Finding, Folded};
 use crate::sweep::report::Observation;
 use crate::sweep::verified::{AnswersAll, Verifications};
 use crate::target::Target;
@@ -31,17 +31,21 @@ pub fn evaluate(
     now: Timestamp,
 ) -> Vec<Finding> {
     let targets = open_targets(opens);
-    let mut folded: BTreeMap<IpAddr, (usize, &AnswersAll)> = BTreeMap::new();
+    let mut folded: BTreeMap<IpAddr, (Folded, &AnswersAll)> = BTreeMap::new();
     let mut findings = Vec::new();
     for (target, state) in &targets {
         let Some(expired) = objection(target, allowlist, now) else { continue };
         match known.folds(target) {
-            Some(host) => folded.entry(target.ip).or_insert((0, host)).0 += 1,
+            Some(host) => {
+                let (folded, _) = folded.entry(target.ip).or_insert((Folded::default(), host));
+                folded.ports += 1;
+                folded.listened_to += usize::from(host.heard.contains(&target.port));
+            }
             None => findings.push(Finding::exposure(target, *state, expired, known.of(target), now)),
         }
     }
     let hosts = folded.into_iter();
-    findings.extend(hosts.map(|(ip, (ports, host))| Finding::answers_all(ip, ports, host, now)));
+    findings.extend(hosts.map(|(ip, (folded, host))| Finding::answers_all(ip, folded, host, now)));
     findings.sort_by_key(|finding| (Reverse(finding.severity), finding.ip, finding.port));
     if complete {
         findings.extend(idle_allowances(&targets, allowlist, scope, now));
@@ -214,7 +218,7 @@ mod tests {
         let seen = [22, 80, 443, 6379].map(|port| open("198.18.0.9", port));
         let seen = [&seen[..], &[open("198.18.0.8", 22)]].concat();
         let list = Allowlist::new(vec![allow("198.18.0.9", "443", None)]);
-        let host = AnswersAll { real: [6379].into(), ..AnswersAll::default() };
+        let host = AnswersAll { real: [6379].into(), heard: [6379, 22].into(), ..AnswersAll::default() };
         let known = Verifications {
             answers_all: [("198.18.0.9".parse().expect("ip"), host)].into(),
             ..Verifications::default()
@@ -230,7 +234,8 @@ mod tests {
                 (FindingKind::AnswersAll, ip("198.18.0.9"), None),
             ]
         );
-        assert_eq!(findings[2].answers_all.as_ref().map(|note| note.ports), Some(2), "443 is allowed");
+        let note = findings[2].answers_all.as_ref().expect("a note");
+        assert_eq!((note.ports, note.listened_to), (2, 1), "443 is allowed, and one was not listened to");
         let asked = objectionable(&seen, &list, now());
         assert_eq!(asked.len(), 4);
     }

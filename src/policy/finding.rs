@@ -170,21 +170,9 @@ impl Finding {
 
     /// A host that accepts every port, so that its open ports say nothing one by one: this many of them are not
     /// allowed, and nothing tells them from ports that nobody uses.
-    pub fn answers_all(ip: IpAddr, ports: usize, host: &AnswersAll, now: Timestamp) -> Self {
+    pub fn answers_all(ip: IpAddr, folded: Folded, host: &AnswersAll, now: Timestamp) -> Self {
         let ip = ip.to_canonical();
-        let canaries: Vec<String> = host.canary_ports.iter().map(u16::to_string).collect();
-        let does = if host.conduct.contains(&Conduct::Spoke) {
-            "and speaks on them: a decoy, or a device that answers for it"
-        } else if host.conduct.contains(&Conduct::Quiet) {
-            "and never speaks: a SYN proxy, or a device that answers for it"
-        } else {
-            "and hangs up at once: a SYN proxy, or a device that answers for it"
-        };
-        let (count, them) = if ports == 1 {
-            ("1 open port".to_owned(), "it")
-        } else {
-            (format!("{ports} open ports"), "them")
-        };
+        let Folded { ports, listened_to } = folded;
         Finding {
             kind: FindingKind::AnswersAll,
             fingerprint: Fingerprint::of_host(FindingKind::AnswersAll, ip),
@@ -200,15 +188,10 @@ impl Finding {
             verification: None,
             conduct: None,
             banner: None,
-            answers_all: Some(AnswersAllNote { ports, canary_ports: host.canary_ports.clone() }),
+            answers_all: Some(AnswersAllNote { ports, listened_to, canary_ports: host.canary_ports.clone() }),
             first_seen: now,
             last_seen: now,
-            message: format!(
-                "{ip} accepts every port, {count} that are not allowed and canary ports {} too, {does}; whether \
-                 anybody \
-                 listens behind {them} cannot be told from here",
-                canaries.join(", ")
-            ),
+            message: accepts_everything(ip, folded, host),
         }
     }
 
@@ -220,6 +203,41 @@ impl Finding {
     /// Whether a sweep with this finding is one that found something, and no mere note on the allowlist.
     pub fn is_objection(&self) -> bool {
         matches!(self.kind, FindingKind::Exposure | FindingKind::AnswersAll)
+    }
+}
+
+/// What is said of a host that accepts every port, and of no port more than was heard from it.
+fn accepts_everything(ip: IpAddr, folded: Folded, host: &AnswersAll) -> String {
+    let Folded { ports, listened_to } = folded;
+    let canaries: Vec<String> = host.canary_ports.iter().map(u16::to_string).collect();
+    let canaries = canaries.join(", ");
+    let count = if ports == 1 { "1 open port".to_owned() } else { format!("{ports} open ports") };
+    let accepts =
+        format!("{ip} accepts every port, {count} that are not allowed and canary ports {canaries} too,");
+    let (does, what) = if host.conduct.contains(&Conduct::Spoke) {
+        ("speaks on", "a decoy, or a device that answers for it")
+    } else if host.conduct.contains(&Conduct::Quiet) {
+        ("never speaks on", "a SYN proxy, or a device that answers for it")
+    } else {
+        ("hangs up at once on", "a SYN proxy, or a device that answers for it")
+    };
+    let unheard = ports.saturating_sub(listened_to);
+    let remedy = "sweep fewer ports of this host at a time";
+    match (listened_to, unheard) {
+        (_, 0) => {
+            let them = if ports == 1 { "it" } else { "them" };
+            format!(
+                "{accepts} and {does} them: {what}; whether anybody listens behind {them} cannot be told from here"
+            )
+        }
+        (0, _) => format!(
+            "{accepts} and {does} the canary ports: {what}; not one of the others could be listened to, and a real \
+             server may be behind any of them: {remedy}"
+        ),
+        _ => format!(
+            "{accepts} and {does} the canary ports and the {listened_to} others that were listened to: {what}; \
+             {unheard} of {ports} could not be listened to, and a real server may be behind any of them: {remedy}"
+        ),
     }
 }
 
@@ -321,11 +339,22 @@ impl From<&Allowance> for AllowanceNote {
     }
 }
 
+/// The open ports of a host that have one finding together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Folded {
+    /// All of them.
+    pub ports: usize,
+    /// Those that were listened to, and did what the canary ports did.
+    pub listened_to: usize,
+}
+
 /// What a finding tells of a host that answers everything.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AnswersAllNote {
     /// Open ports that are in this finding instead of having one each.
     pub ports: usize,
+    /// How many of these were listened to, and did what the canary ports did. Nothing is known of the others.
+    pub listened_to: usize,
     /// The ports that nobody uses, and that it accepts too.
     pub canary_ports: Vec<u16>,
 }
@@ -446,17 +475,32 @@ mod tests {
             conduct: [conduct].into(),
             ..AnswersAll::default()
         };
-        let finding = |conduct| Finding::answers_all([198, 18, 0, 10].into(), 1000, &host(conduct), now());
+        let of = |conduct, ports, listened_to| {
+            let folded = Folded { ports, listened_to };
+            Finding::answers_all([198, 18, 0, 10].into(), folded, &host(conduct), now())
+        };
+        let finding = |conduct| of(conduct, 1000, 1000);
         let quiet = finding(Conduct::Quiet);
         assert!(!quiet.is_exposure() && quiet.is_objection());
         assert_eq!((quiet.severity, quiet.port), (Severity::Medium, None));
         assert_eq!(
             quiet.message,
             "198.18.0.10 accepts every port, 1000 open ports that are not allowed and canary ports 50001, 60001 \
-             too, and never speaks: a SYN proxy, or a device that answers for it; whether anybody listens behind \
-             them cannot be \
-             told from here"
+             too, and never speaks on them: a SYN proxy, or a device that answers for it; whether anybody listens \
+             behind them cannot be told from here"
         );
+        let partly = of(Conduct::Quiet, 1000, 250);
+        assert_eq!(
+            partly.message,
+            "198.18.0.10 accepts every port, 1000 open ports that are not allowed and canary ports 50001, 60001 \
+             too, and never speaks on the canary ports and the 250 others that were listened to: a SYN proxy, or a \
+             device that answers for it; 750 of 1000 could not be listened to, and a real server may be behind any of \
+             them: sweep fewer ports of this host at a time"
+        );
+        let note = partly.answers_all.as_ref().expect("a note");
+        assert_eq!((note.ports, note.listened_to), (1000, 250));
+        let unheard = of(Conduct::Quiet, 1000, 0).message;
+        assert!(unheard.contains("not one of the others could be listened to"), "{unheard}");
         assert!(finding(Conduct::Spoke).message.contains("a decoy"));
         assert!(finding(Conduct::Reset).message.contains("hangs up at once"));
         assert_eq!(quiet.fingerprint, finding(Conduct::Spoke).fingerprint);
@@ -500,7 +544,7 @@ mod tests {
         for finding in [
             Finding::exposure(&target("198.18.0.10", 22), State::Open, Some(&bastion()), spoken(), now()),
             Finding::idle_allowance(&bastion(), now()),
-            Finding::answers_all([198, 18, 0, 10].into(), 7, &AnswersAll::default(), now()),
+            Finding::answers_all([198, 18, 0, 10].into(), Folded::default(), &AnswersAll::default(), now()),
         ] {
             let json = serde_json::to_value(&finding).expect("json");
             assert_eq!(json["kind"], finding.kind.as_str());

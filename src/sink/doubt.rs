@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 
 use crate::sweep::report::{OutageReport, PathReport, UnknownReason};
+use crate::sweep::verified::{Ending, LookReport};
 
 /// Why targets are unknown, and what to do about it. Follows upon "unknown because".
 pub fn why_unknown(reason: UnknownReason) -> &'static str {
@@ -45,6 +46,20 @@ pub fn why_unknown(reason: UnknownReason) -> &'static str {
             "too few of the most probes that a target may get were worth anything, as where a host answers only some of them; sweep it slower (--host-rate)"
         }
     }
+}
+
+/// How many open ports nobody has confirmed, and why, if there are any.
+pub fn not_confirmed(look: &LookReport) -> Option<String> {
+    let LookReport { targets, skipped, ended, .. } = look;
+    let why = match ended {
+        Ending::Off => return None,
+        Ending::Stopped => "the second look was stopped; sweep again, and let it come to its end",
+        _ if *skipped == 0 => return None,
+        Ending::TimeUp => "the second look may last no longer than a minute; sweep fewer targets at a time",
+        Ending::Failed => "the second look broke; see the error",
+        Ending::Complete => "there were too many of them, or no way to them from here",
+    };
+    Some(format!("{skipped} of {targets} open ports that are not allowed were not confirmed: {why}"))
 }
 
 /// Writes the times that paths were in trouble, a line for each, `most` lines at most.

@@ -21,6 +21,7 @@ use crate::policy::finding::{Finding, milliseconds};
 use crate::sweep::banner::Banner;
 use crate::sweep::ledger::Ledger;
 use crate::sweep::report::{Observation, Packets, PathReport, Report, UnknownReason, Vantage, Verdict};
+use crate::sweep::verified::LookReport;
 use crate::target::Transport;
 use crate::target::names::Names;
 use crate::target::ports;
@@ -127,10 +128,16 @@ impl Run {
         FindingEvent { head: self.head("finding", time), finding }
     }
 
-    /// `sweep.completed`.
-    pub fn completed<'a>(&'a self, report: &'a Report, findings: u64) -> SweepCompleted<'a> {
+    /// `sweep.completed`, which comes when the second look is over too.
+    pub fn completed<'a>(
+        &'a self,
+        time: Timestamp,
+        report: &'a Report,
+        second_look: &'a LookReport,
+        findings: u64,
+    ) -> SweepCompleted<'a> {
         SweepCompleted {
-            head: self.head("sweep.completed", report.completed),
+            head: self.head("sweep.completed", time),
             verdict: report.verdict,
             shard: report.shard,
             ledger: &report.ledger,
@@ -140,6 +147,7 @@ impl Run {
             findings,
             vantage: &report.vantage,
             duration_ms: report.duration_ms,
+            second_look,
         }
     }
 }
@@ -283,4 +291,5 @@ pub struct SweepCompleted<'a> {
     findings: u64,
     vantage: &'a Vantage,
     duration_ms: u64,
+    second_look: &'a LookReport,
 }

@@ -2,7 +2,7 @@
 
 pub mod columns;
 pub mod csv;
-mod doubt;
+pub mod doubt;
 pub mod event;
 pub mod jsonl;
 pub mod text;

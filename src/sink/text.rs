@@ -11,11 +11,11 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 
 use super::columns;
-use super::doubt::{why_unknown, write_outages};
+use super::doubt::{not_confirmed, why_unknown, write_outages};
 use super::event::Announcement;
 use crate::policy::finding::{Finding, FindingKind};
 use crate::sweep::report::{Observation, Report, UnknownReason, Verdict};
-use crate::sweep::verified::Verification;
+use crate::sweep::verified::{Ending, LookReport, Verification};
 use crate::target::names::{Names, printable};
 use crate::target::ports::{PortSet, Severity, service};
 use crate::target::state::State;
@@ -30,6 +30,8 @@ pub struct Summary<'a> {
     pub announced: &'a Announcement,
     /// How it went.
     pub report: &'a Report,
+    /// How the second look went.
+    pub second_look: &'a LookReport,
     /// What policy objects to.
     pub findings: &'a [Finding],
     /// The targets to list, in any order, the last word on each last.
@@ -89,10 +91,10 @@ pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::
 ///
 /// # Errors
 /// When the output fails.
-pub fn write_conclusion(out: &mut dyn Write, report: &Report, findings: &[Finding]) -> io::Result<()> {
-    let (style, verdict) = verdict_of(report, findings);
-    write!(out, "{style}{verdict}{style:#}; {}", counts_of(report))?;
-    for (number, (reason, count)) in report.unknown_reasons.iter().enumerate() {
+pub fn write_conclusion(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
+    let (style, verdict) = verdict_of(summary);
+    write!(out, "{style}{verdict}{style:#}; {}", counts_of(summary.report))?;
+    for (number, (reason, count)) in summary.report.unknown_reasons.iter().enumerate() {
         let before = if number == 0 { "; unknown: " } else { ", " };
         write!(out, "{before}{count} {}", reason.as_str())?;
     }
@@ -223,6 +225,9 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
         writeln!(out, "{WARN}{count} unknown because {}{WARN:#}", why_unknown(*reason))?;
     }
     write_outages(out, &summary.report.paths, WARN, MOST_LINES)?;
+    if let Some(told) = not_confirmed(summary.second_look) {
+        writeln!(out, "{WARN}{told}{WARN:#}")?;
+    }
     let packets = &summary.report.packets;
     // Where that makes them unknown, it has been said.
     let is_said = summary.report.unknown_reasons.contains_key(&UnknownReason::NothingHeard);
@@ -230,7 +235,8 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
         let advice = "if anything in there should, look at the way to it (portreeve doctor TARGET)";
         writeln!(out, "{WARN}not one target answered; {advice}{WARN:#}")?;
     }
-    writeln!(
+    let seconds = |ms: u64| ms as f64 / 1000.0;
+    write!(
         out,
         "{} probes sent, {} answers, {} foreign frames, {} dropped, {} refusals, {:.1} s",
         packets.sent,
@@ -238,8 +244,12 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
         packets.foreign,
         packets.dropped,
         packets.refused,
-        summary.report.duration_ms as f64 / 1000.0
-    )
+        seconds(summary.report.duration_ms)
+    )?;
+    if summary.second_look.duration_ms > 0 {
+        write!(out, ", and {:.1} s for the second look", seconds(summary.second_look.duration_ms))?;
+    }
+    writeln!(out)
 }
 
 fn counts_of(report: &Report) -> String {
@@ -250,22 +260,40 @@ fn counts_of(report: &Report) -> String {
 }
 
 fn write_verdict(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
-    let (style, verdict) = verdict_of(summary.report, summary.findings);
+    let (style, verdict) = verdict_of(summary);
     writeln!(out, "{style}{verdict}{style:#}")
 }
 
-fn verdict_of(report: &Report, findings: &[Finding]) -> (Style, String) {
+fn verdict_of(summary: &Summary<'_>) -> (Style, String) {
+    let findings = summary.findings;
     let exposures = findings.iter().filter(|finding| finding.is_exposure()).count();
     let devices = findings.iter().filter(|finding| finding.kind == FindingKind::AnswersAll).count();
-    match report.verdict {
+    match summary.report.verdict {
         Verdict::Complete if exposures == 0 && devices > 0 => {
             (WARN, format!("complete: nothing is known to be exposed, but {devices} answer everything"))
         }
         Verdict::Complete if exposures == 0 => (GOOD, "complete: nothing is exposed".to_owned()),
         Verdict::Complete => (BAD, format!("complete: {exposures} exposed")),
-        Verdict::Degraded => (WARN, format!("degraded: {exposures} exposed, and not every target is known")),
+        Verdict::Degraded => (WARN, format!("degraded: {exposures} exposed, and {}", shortfalls(summary))),
         Verdict::Blind => (WARN, "blind: not one target is known".to_owned()),
     }
+}
+
+/// What a degraded sweep lacks.
+fn shortfalls(summary: &Summary<'_>) -> String {
+    let mut lacks = Vec::new();
+    if summary.report.ledger.count(State::Unknown) > 0 {
+        lacks.push("not every target is known".to_owned());
+    }
+    match summary.announced.scope.unresolved.len() {
+        0 => {}
+        1 => lacks.push("1 name that does not resolve was not swept".to_owned()),
+        names => lacks.push(format!("{names} names that do not resolve were not swept")),
+    }
+    if summary.second_look.ended == Ending::Stopped {
+        lacks.push("the second look was stopped".to_owned());
+    }
+    if lacks.is_empty() { "not all of it can be vouched for".to_owned() } else { lacks.join(", and ") }
 }
 
 const BOLD: Style = Style::new().bold();

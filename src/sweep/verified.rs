@@ -80,8 +80,38 @@ pub struct AnswersAll {
     pub conduct: BTreeSet<Conduct>,
     /// Open ports whose conduct tells them from the canaries: somebody really listens there.
     pub real: BTreeSet<u16>,
-    /// How many open ports were waited for.
-    pub judged: usize,
+    /// Open ports that were listened to. Of the others nothing is known but that they accept, as all do.
+    pub heard: BTreeSet<u16>,
+}
+
+/// What ended the second look.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Nothing was left to do.
+    #[default]
+    Complete,
+    /// Somebody stopped it.
+    Stopped,
+    /// It had lasted as long as it may.
+    TimeUp,
+    /// It broke.
+    Failed,
+    /// Nobody wanted one.
+    Off,
+}
+
+/// How the second look went, over all.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LookReport {
+    /// Targets that were to be confirmed.
+    pub targets: u64,
+    /// Targets among them that it did not come to, or that this host could not try.
+    pub skipped: u64,
+    /// What ended it.
+    pub ended: Ending,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
 }
 
 /// What is known of all targets that were asked, and of their hosts.

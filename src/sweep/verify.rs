@@ -7,7 +7,8 @@
 //! and no canary did, or does what no canary did.
 //!
 //! All of it is bounded: in targets, in time, at once and at one host, and by the rates that the sweep keeps to. What
-//! does not fit stays *skipped*, and the worst ports of every host come first. The decisions are in `host`; here they
+//! does not fit stays *skipped*, and the worst ports of every host come first: those of the catalogue by severity, then
+//! the others in order. The decisions are in `host`; here they
 //! are carried out.
 
 mod host;
@@ -20,13 +21,13 @@ use std::time::Duration;
 
 use self::host::{Host, Job};
 use super::pacer::Pacer;
-use super::verified::Verifications;
+use super::verified::{Ending, Verifications};
 use crate::link::LinkError;
 use crate::link::clock::{Clock, Tick};
 use crate::link::handshake::{Calls, Outcome};
 use crate::sync::{Ordering, SignalFlag};
 use crate::target::Target;
-use crate::target::ports::{self, PortSet, Severity};
+use crate::target::ports::{self, PortSet};
 
 /// Canary ports of a sweep.
 const CANARIES: usize = 3;
@@ -85,6 +86,8 @@ pub struct VerifyPlan {
 pub struct Verified {
     /// What is known now.
     pub verifications: Verifications,
+    /// What ended it.
+    pub ended: Ending,
     /// What ended it early, if anything broke.
     pub failure: Option<LinkError>,
 }
@@ -137,7 +140,13 @@ pub fn verify(
             break;
         }
     }
-    Verified { verifications: driver.finish(), failure }
+    let ended = match () {
+        () if failure.is_some() => Ending::Failed,
+        () if driver.is_done() => Ending::Complete,
+        () if interrupt.load(Ordering::Relaxed) => Ending::Stopped,
+        () => Ending::TimeUp,
+    };
+    Verified { verifications: driver.finish(), ended, failure }
 }
 
 /// Carries out what the hosts want.
@@ -231,17 +240,16 @@ impl<'p> Driver<'p> {
 
 /// The targets that are worth a look within the bounds, by host. No host's second is before another one's first.
 fn by_host(plan: &VerifyPlan) -> BTreeMap<IpAddr, Vec<Target>> {
-    let severity = |target: &Target| ports::service(target.port).map_or(Severity::Medium, |s| s.severity);
+    // What the catalogue knows comes before what it does not, however harmless.
+    let worth = |target: &Target| Reverse(ports::service(target.port).map(|known| known.severity));
     let mut all: BTreeMap<IpAddr, Vec<Target>> = BTreeMap::new();
     for target in &plan.targets {
         all.entry(target.ip).or_default().push(*target);
     }
     let mut ranked = Vec::with_capacity(plan.targets.len());
     for targets in all.values_mut() {
-        targets.sort_by_key(|target| (Reverse(severity(target)), target.port));
-        ranked.extend(
-            targets.iter().enumerate().map(|(rank, target)| (rank, Reverse(severity(target)), *target)),
-        );
+        targets.sort_by_key(|target| (worth(target), target.port));
+        ranked.extend(targets.iter().enumerate().map(|(rank, target)| (rank, worth(target), *target)));
     }
     ranked.sort();
     let mut chosen: BTreeMap<IpAddr, Vec<Target>> = BTreeMap::new();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod dry_run;
 mod other;
+mod output;
 mod sweep;
 mod targets;
 

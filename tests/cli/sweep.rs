@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Answer, Service, portreeve, run, run_in, schema};
+use crate::{Answer, Service, portreeve, run, schema};
 
 fn sweep(service: &Service, more: &[&str]) -> Answer {
     let (ip, port) = (service.at.ip().to_string(), service.port());
@@ -109,6 +111,7 @@ fn events_of_a_sweep_match_the_schema_that_the_program_prints() {
         (1, 6, 1, 1)
     );
     assert_eq!(events[0]["seed"], "7");
+    assert_in_order(&events);
 }
 
 #[test]
@@ -206,21 +209,47 @@ fn the_first_command_of_the_readme_works() {
     assert!(answer.stdout.contains(" = 6 declared"), "{}", answer.stdout);
 }
 
+/// A listener that says nothing is listened to for 1.7 seconds, and a host has eight at a time.
 #[test]
-fn an_output_that_is_an_input_or_of_a_run_that_cannot_be_is_left_alone() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let allow = "[[allow]]\nhosts = [\"127.0.0.1\"]\nports = [1]\nreason = \"r\"\nowner = \"o\"\n";
-    fs::write(directory.path().join("allow.toml"), allow).expect("a file");
-    let answer = run_in(
-        directory.path(),
-        &["sweep", "127.0.0.1", "--ports", "1", "--allowlist", "allow.toml", "--output", "./allow.toml"],
-    );
-    assert_eq!(answer.status, Some(2), "{}", answer.stderr);
-    assert!(answer.stderr.contains("--output ./allow.toml is allow.toml itself"), "{}", answer.stderr);
-    let answer = run_in(
-        directory.path(),
-        &["sweep", "127.0.0.1", "--interface", "no-such0", "--output", "allow.toml"],
-    );
-    assert_eq!(answer.status, Some(2), "{}", answer.stderr);
-    assert_eq!(fs::read_to_string(directory.path().join("allow.toml")).expect("a file"), allow);
+fn an_interrupted_second_look_is_no_whole_one() {
+    let services: Vec<TcpListener> =
+        (0..64).map(|_| TcpListener::bind("127.77.2.9:0").expect("a free port")).collect();
+    let port = |service: &TcpListener| service.local_addr().expect("an address").port().to_string();
+    let ports: Vec<String> = services.iter().map(port).collect();
+    for format in ["jsonl", "text"] {
+        let mut command = portreeve(".".as_ref());
+        command.args(["sweep", "127.77.2.9", "--ports", &ports.join(","), "--engine", "connect", "--banner"]);
+        command.args(["--format", format]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the program starts");
+        std::thread::sleep(Duration::from_secs(3));
+        let kill = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status();
+        assert!(kill.expect("kill").success());
+        let answer = Answer::of(&child.wait_with_output().expect("an end"));
+        assert_eq!(answer.status, Some(3), "{answer:?}");
+        let says =
+            " of 64 open ports that are not allowed were not confirmed: the second look was stopped; sweep";
+        assert!(answer.stderr.contains(says), "{}", answer.stderr);
+        if format == "text" {
+            assert!(answer.stdout.contains(says), "{}", answer.stdout);
+            let end = "degraded: 64 exposed, and the second look was stopped\n";
+            assert!(answer.stdout.ends_with(end), "{}", answer.stdout);
+            continue;
+        }
+        let events = answer.events();
+        let (end, before) = events.split_last().expect("events");
+        let look = &end["second_look"];
+        assert_eq!((&end["verdict"], &end["ledger"]["open"]), (&"degraded".into(), &64.into()));
+        assert_eq!((&look["ended"], &look["targets"]), (&"stopped".into(), &64.into()), "{end}");
+        assert!(look["duration_ms"].as_u64().is_some_and(|ms| ms > 1000), "{end}");
+        assert_eq!(before.iter().filter(|event| event["event"] == "finding").count(), 64);
+        assert_in_order(&events);
+    }
+}
+
+/// No event is older than one before it.
+fn assert_in_order(events: &[Value]) {
+    let time = |event: &Value| event["time"].as_str().expect("a time").to_owned();
+    for pair in events.windows(2) {
+        assert!(time(&pair[0]) <= time(&pair[1]), "{} before {}", pair[0], pair[1]);
+    }
 }

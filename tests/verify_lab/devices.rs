@@ -122,8 +122,9 @@ END
     for device in devices {
         let ports = if device["ip"] == "198.18.7.9" { 5 } else { 6 };
         assert_eq!(device["answers_all"]["ports"], ports, "{device}");
+        assert_eq!(device["answers_all"]["listened_to"], ports, "{device}");
         assert!(
-            device["message"].as_str().is_some_and(|text| text.contains("never speaks: a SYN proxy")),
+            device["message"].as_str().is_some_and(|text| text.contains("never speaks on them: a SYN proxy")),
             "{device}"
         );
     }

@@ -32,6 +32,14 @@ impl Job {
     pub(super) fn is_canary(self) -> bool {
         matches!(self, Job::Canary(_))
     }
+
+    /// The place of its target, by which the worst come first.
+    fn place(self) -> Option<usize> {
+        match self {
+            Job::Canary(_) => None,
+            Job::Target { at, .. } => Some(at),
+        }
+    }
 }
 
 /// What is known of one target.
@@ -145,18 +153,23 @@ impl Host {
             return;
         }
         self.answers_all = true;
-        // What was not listened to while acceptance still seemed to say something.
-        let again: Vec<usize> = (0..self.looks.len()).filter(|at| self.is_to_be_heard(*at)).collect();
-        self.jobs.extend(again.into_iter().map(|at| (now, Job::Target { at, another: false })));
+        // What was not listened to while acceptance still seemed to say something. Those are the worst ports, which
+        // came first; they come first again, because time may end the listening before all have had their turn.
+        let wanted: BTreeSet<usize> = self.jobs.iter().filter_map(|(_, job)| job.place()).collect();
+        let is_to_be_heard = |(at, look): &(usize, &Look)| {
+            let Confirmation { verification, conduct, .. } = &look.confirmation;
+            *verification == Verification::Verified && conduct.is_none() && !wanted.contains(at)
+        };
+        let again = self.looks.iter().enumerate().filter(is_to_be_heard);
+        self.jobs.extend(again.map(|(at, _)| (now, Job::Target { at, another: false })));
+        self.jobs.make_contiguous().sort_by_key(|(_, job)| job.place());
     }
 
-    /// Whether a target accepts, was not listened to, and nobody is about to.
-    fn is_to_be_heard(&self, at: usize) -> bool {
-        let accepts = self.looks.get(at).is_some_and(|look| {
-            look.confirmation.verification == Verification::Verified && look.confirmation.conduct.is_none()
-        });
-        accepts
-            && !self.jobs.iter().any(|(_, job)| matches!(job, Job::Target { at: other, .. } if *other == at))
+    /// Wants one more job. Where everything is listened to, it gets the place that its port has among the others.
+    fn want(&mut self, from: Tick, job: Job) {
+        let behind = |(_, other): &(Tick, Job)| !self.answers_all || other.place() <= job.place();
+        let at = self.jobs.partition_point(behind);
+        self.jobs.insert(at, (from, job));
     }
 
     fn target_ended(&mut self, at: usize, another: bool, outcome: &Outcome, plan: &VerifyPlan, now: Tick) {
@@ -171,7 +184,7 @@ impl Host {
             }
             // It was begun before its host was known for what it is.
             if answers_all && outcome.conduct.is_none() {
-                self.jobs.push_back((now, Job::Target { at, another: true }));
+                self.want(now, Job::Target { at, another: true });
             }
             return;
         }
@@ -182,7 +195,7 @@ impl Host {
         if another {
             known.verification = Verification::from(outcome.reached);
         } else {
-            self.jobs.push_back((now + BEFORE_ANOTHER_TRY, Job::Target { at, another: true }));
+            self.want(now + BEFORE_ANOTHER_TRY, Job::Target { at, another: true });
         }
     }
 
@@ -190,12 +203,13 @@ impl Host {
     pub(super) fn finish(self, plan: &VerifyPlan, verifications: &mut Verifications) {
         if self.answers_all {
             let conduct: BTreeSet<Conduct> = self.canaries.iter().copied().collect();
-            let heard = self.looks.iter().filter(|look| look.confirmation.conduct.is_some());
-            let real = |look: &&Look| look.confirmation.conduct.is_some_and(|does| !conduct.contains(&does));
+            let does = |look: &Look| Some((look.target.port, look.confirmation.conduct?));
+            let heard = self.looks.iter().filter_map(does);
+            let real = heard.clone().filter(|(_, does)| !conduct.contains(does));
             let host = AnswersAll {
                 canary_ports: plan.canary_ports.clone(),
-                real: heard.clone().filter(real).map(|look| look.target.port).collect(),
-                judged: heard.count(),
+                real: real.map(|(port, _)| port).collect(),
+                heard: heard.map(|(port, _)| port).collect(),
                 conduct: conduct.clone(),
             };
             verifications.answers_all.insert(self.ip, host);

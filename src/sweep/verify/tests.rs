@@ -90,6 +90,18 @@ fn is_canary(call: &Call) -> bool {
     call.port > 50_000
 }
 
+/// Runs, and says what came of it, what ended it, and what was called.
+fn run_to_end(
+    plan: &VerifyPlan,
+    stop: &SignalFlag,
+    rule: impl Fn(&Call, usize) -> (Reached, Conduct, Duration) + 'static,
+) -> (Verifications, Ending, Vec<(Tick, Call)>) {
+    let clock = Virtual::default();
+    let mut fake = Fake::new(&clock, rule);
+    let Verified { verifications, ended, .. } = verify(plan, &mut fake, &clock, stop);
+    (verifications, ended, fake.calls)
+}
+
 /// Runs, and says what came of it, what was called, and how long it took.
 fn run(
     plan: &VerifyPlan,
@@ -176,13 +188,52 @@ fn on_a_host_that_accepts_everything_only_conduct_tells() {
             let hosts: Vec<IpAddr> = known.answers_all.keys().copied().collect();
             assert_eq!(hosts, [target(1, 0).ip], "the other host is as it was");
             let host = &known.answers_all[&target(1, 0).ip];
-            assert_eq!((&host.conduct, host.judged), (&BTreeSet::from([canaries]), 2));
+            assert_eq!(host.conduct, BTreeSet::from([canaries]));
+            assert_eq!(host.heard, BTreeSet::from([22, 23]));
             assert_eq!(known.folds(&target(1, 22)).is_none(), is_real, "{canaries:?} {does:?} {already}");
             assert!(known.folds(&target(1, 23)).is_some());
             assert!(known.folds(&target(1, 99)).is_some(), "what was beyond the bounds is folded too");
             assert!(known.folds(&target(2, 22)).is_none());
         }
     }
+}
+
+/// Sixty seconds are not enough to listen to a host that opens every port, and everybody comes before the worst ports.
+#[test]
+fn on_a_host_that_accepts_everything_the_worst_ports_are_listened_to_first() {
+    let is_real = |port| port == 27_017 || port == 25;
+    for already in [false, true] {
+        let plan = VerifyPlan { already, ..plan((1..=30_000).map(|port| target(1, port))) };
+        let (known, ended, ..) = run_to_end(&plan, &SignalFlag::new(false), move |call, _| {
+            let conduct = if is_real(call.port) { Conduct::Spoke } else { Conduct::Quiet };
+            let takes = if call.opening == Opening::Close { FAST } else { Duration::from_millis(1700) };
+            (Reached::Completed, conduct, takes)
+        });
+        assert_eq!(ended, Ending::TimeUp);
+        let host = &known.answers_all[&target(1, 0).ip];
+        assert_eq!(host.real, BTreeSet::from([25, 27_017]));
+        let swept = PortSet::exposed();
+        let catalogue: BTreeSet<u16> = swept.iter().filter(|port| *port <= 30_000).collect();
+        assert!(catalogue.is_subset(&host.heard), "{already}");
+        let others = host.heard.len() - catalogue.len();
+        assert!((1000..5000).contains(&others), "{others}");
+        assert!((1..=500).all(|port| host.heard.contains(&port)), "and the others in order");
+    }
+}
+
+#[test]
+fn one_that_is_stopped_says_so() {
+    let plan = plan((1..=100).map(|port| target(1, port)));
+    let stop = std::sync::Arc::new(SignalFlag::new(false));
+    let raised = std::sync::Arc::clone(&stop);
+    let (known, ended, calls) = run_to_end(&plan, &stop, move |call, _| {
+        raised.fetch_or(call.port == 50, Ordering::Relaxed);
+        (Reached::Completed, Conduct::Spoke, FAST)
+    });
+    assert_eq!(ended, Ending::Stopped);
+    assert!(calls.len() < 100);
+    let skipped = known.targets.values().filter(|known| known.verification == Verification::Skipped);
+    assert!(skipped.count() > 10);
 }
 
 #[test]
