@@ -56,8 +56,8 @@ impl<T: Transmit> Sender<'_, T> {
         self.batch.push(probe_to(&target, source, token));
     }
 
-    /// Spreads the questions, which were made first, among the new probes of the batch: where a queue on the way runs full
-    /// towards the end of each batch, whoever always comes first never notices.
+    /// Spreads the questions, which were made first, among the new probes of the batch: where a queue on the way runs
+    /// full towards the end of each batch, whoever always comes first never notices.
     pub(super) fn spread_questions(&mut self) {
         let (first, all) = (self.waits.len(), self.batch.len());
         for at in first..all {

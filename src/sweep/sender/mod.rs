@@ -45,8 +45,8 @@ const REFUSED_REST: Duration = Duration::from_micros(200);
 /// How long the link may refuse everything before the sweep is given up.
 const REFUSED_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the link may refuse one probe before that is set aside for a later lap; and how many it may refuse at a time
-/// while it takes others.
+/// How long the link may refuse one probe before that is set aside for a later lap; and how many it may refuse
+/// at a time while it takes others.
 const SET_ASIDE_AFTER: Duration = Duration::from_secs(1);
 const MOST_REFUSED: usize = 16;
 
