@@ -59,6 +59,7 @@ const CASES: &[Case] = &[
     ("ipv6_gateway_stops_forwarding", paths::ipv6_gateway_stops_forwarding),
     // Where the targets are the next hops themselves, each of them is watched.
     ("hosts_on_the_wire_move", paths::hosts_on_the_wire_move),
+    ("hosts_on_the_wire_move_early", paths::hosts_on_the_wire_move_early),
     ("hosts_on_the_wire_go", paths::hosts_on_the_wire_go),
     ("ipv6_hosts_on_the_wire_move", paths::ipv6_hosts_on_the_wire_move),
     ("ipv6_hosts_on_the_wire_go", paths::ipv6_hosts_on_the_wire_go),
