@@ -43,14 +43,14 @@ canary-kind        sim     who_answers_for_everybody_else_is_not_believed
 canary-retracts    sim     who_answers_for_everybody_else_is_not_believed
 hint-again         sim     a_hint_of_the_network_is_not_the_last_word
 router-heard       sim     an_error_of_a_router_proves_no_silence
-stopped            lib     sweep::seeing::tests::whoever_was_stopped_has_seen_nothing_and_gives_nobody_up
+stopped            lib     sweep::watch::tests::whoever_was_stopped_has_seen_nothing_and_gives_nobody_up
 canary-settles     sim     answers_to_canaries_settle_no_target
 never-probed       lib     target::table::tests::records_the_first_answer_and_the_better_one
 drops-noticed      sim     what_was_in_flight_while_frames_were_dropped_is_probed_again
 drops-void         sim     what_was_in_flight_while_frames_were_dropped_is_probed_again
 path-void          sim     an_outage_makes_nothing_filtered_that_is_not
 path-first         sim     an_outage_from_the_beginning_makes_nothing_filtered_that_is_not
-path-lost          lib     sweep::seeing::tests::a_path_that_does_not_come_back_is_lost_and_holds_up_nobody
+path-lost          lib     sweep::watch::tests::a_path_that_does_not_come_back_is_lost_and_holds_up_nobody
 guard-heard        sim     an_outage_without_end_leaves_the_rest_unknown
 canaries-judge     sim     an_outage_makes_nothing_filtered_that_is_not
 enough-tries       sim     a_receiver_that_never_sees_makes_everything_unknown_and_nothing_filtered
@@ -92,7 +92,7 @@ switches() {
     put src/target/table.rs '|| self.reason().is_hint())' '|| (self.reason().is_hint() && !OUT(hint-again)))'
     put src/sweep/receiver.rs 'Said::Icmp { by, .. } => by == reply.ip,' \
         'Said::Icmp { by, .. } => by == reply.ip || OUT(router-heard),'
-    put src/sweep/seeing.rs 'if gap > STOPPED_AFTER {' 'if gap > STOPPED_AFTER && !OUT(stopped) {'
+    put src/sweep/watch.rs 'if gap > STOPPED_AFTER {' 'if gap > STOPPED_AFTER && !OUT(stopped) {'
     put src/sweep/receiver.rs 'try_number: answered }' \
         'try_number: answered.or(OUT(canary-settles).then_some(1)) }'
     put src/sweep/receiver.rs 'Word::Bad(trouble) =>' \
@@ -101,12 +101,12 @@ switches() {
     put src/wire/frame.rs 'quoted.source != ip.destination' '(quoted.source != ip.destination && !OUT(icmp-owner))'
     put src/target/table.rs 'if before.sent() == 0 {' 'if before.sent() == 0 && !OUT(never-probed) {'
     put src/target/table.rs '|| self.is_contradictory() ||' '|| (self.is_contradictory() && !OUT(conflict-again)) ||'
-    put src/sweep/seeing.rs 'if drops != self.drops {' 'if drops != self.drops && !OUT(drops-noticed) {'
-    put src/sweep/seeing.rs 'if let Some(reason) = trouble {' \
+    put src/sweep/watch.rs 'if drops != self.drops {' 'if drops != self.drops && !OUT(drops-noticed) {'
+    put src/sweep/watch.rs 'if let Some(reason) = trouble {' \
         'if let Some(reason) = trouble.filter(|_| !OUT(path-void)) {'
-    put src/sweep/seeing.rs 'if sent.since(self.began) > patience {' \
+    put src/sweep/watch.rs 'if sent.since(self.began) > patience {' \
         'if sent.since(self.began) > patience && !OUT(path-first) {'
-    put src/sweep/seeing.rs 'let reason = reason.unwrap_or(UnknownReason::CanariesSilent);' \
+    put src/sweep/watch.rs 'let reason = reason.unwrap_or(UnknownReason::CanariesSilent);' \
         'let reason = reason.unwrap_or(UnknownReason::CanariesSilent);
                 if OUT(path-lost) { continue; }'
     put src/sweep/sender/voiding.rs 'self.void(&slice, now);' 'if !OUT(drops-void) { self.void(&slice, now); }'

@@ -241,8 +241,8 @@ fn probes_are_told_from_other_frames() {
     assert_eq!(counts, [0, 1, 1, 0, 0, 0, 1, 0], "{}", ran.told());
 }
 
-/// Ranges of a wide fuse. It goes to the kernel in one message, and only the administrator of the whole machine may make
-/// room for any length of it: in a user namespace some five thousand ranges fit.
+/// Ranges of a wide fuse. It goes to the kernel in one message, and only the administrator of the whole machine may
+/// make room for any length of it: in a user namespace some five thousand ranges fit.
 fn widest() -> usize {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let capabilities = read("/proc/self/status")

@@ -433,8 +433,8 @@ fn an_outage_makes_nothing_filtered_that_is_not() {
     }
 }
 
-/// A device on the way begins to answer for everybody in the middle of the sweep, as a firewall does that has had enough
-/// of us: what it says is not true of any target. When it leaves off, all is as it was.
+/// A device on the way begins to answer for everybody in the middle of the sweep, as a firewall does that has had
+/// enough of us: what it says is not true of any target. When it leaves off, all is as it was.
 #[test]
 fn who_answers_for_everybody_else_is_not_believed() {
     let never = Tick::from_nanos(u64::MAX);
@@ -471,8 +471,8 @@ fn open_or_closed(scope: &Scope, rules: SimRules) -> (SimNetwork, HashMap<Target
     (SimNetwork::new(rules, ports), truth)
 }
 
-/// For a moment a router does not know where a network is. That is a hint (RFC 1122, section 3.2.2.1), which a later try
-/// can prove wrong.
+/// For a moment a router does not know where a network is. That is a hint (RFC 1122, section 3.2.2.1), which a later
+/// try can prove wrong.
 #[test]
 fn a_hint_of_the_network_is_not_the_last_word() {
     for (icmp_type, code) in [(3, 0), (3, 1), (11, 0)] {

@@ -109,7 +109,7 @@ fn the_mistakes_of_all_files_are_told_at_once() {
             "a.txt:1:1: `198.18.0.300` is no address, network or range",
             "b.txt:1:1: no target is named here",
             "cannot read none.txt: No such file or directory (os error 2)",
-            "a.txt:1:7: trailing characters",
+            "a.txt:1:7: expected value",
             "x.txt:1:1: `db.example.net` is no address, network or range, and nothing is excluded by name",
         ],
         "{told}"

@@ -41,8 +41,13 @@ const PNET: &[(&str, &[&str])] = &[
     ("link", &["datalink", "ipnetwork::IpNetwork"]),
 ];
 
-const UNSAFE_FILES: &[&str] =
-    &["src/link/packet/sys.rs", "src/link/packet/ring.rs", "src/link/connect/sys.rs", "src/link/raw/sys.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "src/cli/sys.rs",
+    "src/link/packet/sys.rs",
+    "src/link/packet/ring.rs",
+    "src/link/connect/sys.rs",
+    "src/link/raw/sys.rs",
+];
 
 /// The drivers: only they know what time it is.
 const CLOCK_FILES: &[&str] = &["src/link/clock.rs", "src/sweep/run.rs", "src/cli/"];

@@ -1,5 +1,6 @@
 //! What is said of a sweep before it begins.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::settle::Settled;
@@ -29,6 +30,7 @@ pub fn announcement(
             exclude: settings.exclude.iter().map(ToString::to_string).collect(),
             left_out: settled.left_out.clone(),
             ports: plan.scope.ports().to_string().split(',').map(str::to_owned).collect(),
+            canaries: plan.canaries.iter().map(|at| SocketAddr::new(at.ip, at.port).to_string()).collect(),
             canary_ports: second_look.canary_ports.clone(),
             declared: plan.scope.len(),
         },

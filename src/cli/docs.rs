@@ -13,13 +13,13 @@ use crate::sink::event::JSON_SCHEMA;
 pub fn completions(shell: Shell) -> Result<Status, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
-    output::raw_stdout().write_all(&script)?;
+    output::raw_stdout()?.write_all(&script)?;
     Ok(Status::Clean)
 }
 
 /// Prints the JSON Schema of the events.
 pub fn schema() -> Result<Status, Failure> {
-    output::raw_stdout().write_all(JSON_SCHEMA.as_bytes())?;
+    output::raw_stdout()?.write_all(JSON_SCHEMA.as_bytes())?;
     Ok(Status::Clean)
 }
 
@@ -28,7 +28,15 @@ pub fn man() -> Result<Status, Failure> {
     let mut page = Vec::new();
     let mut command = Cli::command();
     command.build();
-    Man::new(command.clone()).render(&mut page)?;
+    let whole = Man::new(command.clone());
+    whole.render_title(&mut page)?;
+    whole.render_name_section(&mut page)?;
+    whole.render_synopsis_section(&mut page)?;
+    whole.render_description_section(&mut page)?;
+    whole.render_options_section(&mut page)?;
+    // Not the section of commands, which names a page for each: all of them are on this one.
+    whole.render_extra_section(&mut page)?;
+    whole.render_version_section(&mut page)?;
     for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
         let name = format!("portreeve {}", subcommand.get_name());
         writeln!(page, ".SH {}", name.to_uppercase())?;
@@ -45,6 +53,6 @@ pub fn man() -> Result<Status, Failure> {
             part.render_options_section(&mut page)?;
         }
     }
-    output::raw_stdout().write_all(&page)?;
+    output::raw_stdout()?.write_all(&page)?;
     Ok(Status::Clean)
 }

@@ -12,6 +12,7 @@ use crate::link::connect;
 use crate::link::neighbour;
 use crate::link::route::{GapReason, Hop, HopKind, RoutePlan};
 use crate::sweep::cookie::SourcePorts;
+use crate::target::foreign::Harmless;
 use crate::target::scope::Scope;
 
 #[derive(Debug, clap::Args)]
@@ -42,8 +43,7 @@ struct Fact {
 
 /// Examines the machine, and the way to the targets if any are named. Sends nothing.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let (gathered, _) = args.input.read()?;
-    let settings = gathered.settings;
+    let settings = args.input.gather()?.settings;
     let mut facts = vec![kernel(), privilege(), source_ports(), descriptors()];
     facts.extend(conntrack());
     if settings.networks.is_empty() && settings.declared.is_empty() {
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     } else {
         way(&settings, &settings.scope()?, &mut facts);
     }
-    let mut out = output::styled_stdout();
+    let mut out = output::styled_stdout()?;
     for fact in &facts {
         write_fact(&mut out, fact)?;
     }
@@ -66,9 +66,9 @@ fn write_fact(out: &mut dyn Write, fact: &Fact) -> std::io::Result<()> {
         Mark::Fault => ("FAULT", AnsiColor::Red),
     };
     let style = Style::new().bold().fg_color(Some(color.into()));
-    writeln!(out, "{style}{word:<5}{style:#} {:<12} {}", fact.about, fact.says)?;
+    writeln!(out, "{style}{word:<5}{style:#} {:<12} {}", fact.about, Harmless(&fact.says))?;
     match &fact.remedy {
-        Some(remedy) => writeln!(out, "{:18} -> {remedy}", ""),
+        Some(remedy) => writeln!(out, "{:18} -> {}", "", Harmless(remedy)),
         None => Ok(()),
     }
 }
@@ -164,7 +164,7 @@ fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
             }
             other => note(
                 "route",
-                format!("{range} is never probed ({other:?})"),
+                format!("{range} is never probed ({})", why_never(other)),
                 "nothing to do: it is left out by itself",
             ),
         });
@@ -181,6 +181,15 @@ fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
     } else {
         good("engine", decision)
     });
+}
+
+fn why_never(reason: &GapReason) -> &str {
+    match reason {
+        GapReason::Broadcast => "the broadcast address of a network that this host is on",
+        GapReason::Multicast => "multicast, which many hosts would answer",
+        GapReason::Unspecified => "the address that means none",
+        GapReason::NoRoute { why } => why,
+    }
 }
 
 fn in_words(decision: &Decision) -> String {

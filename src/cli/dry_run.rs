@@ -10,14 +10,14 @@ use super::{Failure, Status, output};
 use crate::config::sources::Gathered;
 use crate::sink::csv;
 use crate::sink::jsonl::JsonLines;
+use crate::sink::text::write_unresolved;
 use crate::target::order::Order;
 
 /// Prints the targets in order. Sends no probe, so it needs no authorisation, no privilege and no route.
 pub fn run(gathered: &Gathered, format: Format, place: Place) -> Result<Status, Failure> {
     let settings = &gathered.settings;
-    for failed in &gathered.unresolved {
-        writeln!(output::aside(), "not swept: {} does not resolve", failed.name)?;
-    }
+    let unresolved = gathered.unresolved.iter().map(|failed| failed.name.as_str());
+    write_unresolved(&mut output::aside(), unresolved)?;
     let mut scope = settings.scope()?;
     if let Some(shard) = settings.shard {
         scope = scope.shard(shard.number, shard.of)?;

@@ -37,10 +37,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let script = if args.remove {
         REMOVAL.to_owned()
     } else {
-        let (gathered, _) = args.input.read()?;
+        let gathered = args.input.gather()?;
         fuse_of(&settle(&gathered.settings)?)?.script()
     };
-    let mut out = output::raw_stdout();
+    let mut out = output::raw_stdout()?;
     out.write_all(script.as_bytes())?;
     out.flush()?;
     Ok(Status::Clean)

@@ -15,6 +15,7 @@ mod progress;
 mod rates;
 mod settle;
 mod sweep;
+mod sys;
 mod verify;
 mod vitals;
 
@@ -26,7 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::config::file::Config;
 use crate::config::resolve::system_lookup;
 use crate::config::settings::Settings;
-use crate::config::sources::{self, Gathered};
+use crate::config::sources::{self, Gathered, Reading};
 use crate::policy::allowlist::Allowance;
 
 /// What the program's exit status says.
@@ -99,7 +100,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and go to standard output; the rest is a usage error.
-            let _ = error.print();
+            output::refuse(&error);
             return if error.use_stderr() { Status::Failed.into() } else { Status::Clean.into() };
         }
     };
@@ -108,18 +109,25 @@ pub fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fuse(args) => fuse::run(&args),
-        Command::Ports(args) => ports::run(&args),
-        Command::Completions { shell } => docs::completions(shell),
-        Command::Man => docs::man(),
-        Command::Schema => docs::schema(),
+        Command::Ports(args) => output::unless_left(ports::run(&args)),
+        Command::Completions { shell } => output::unless_left(docs::completions(shell)),
+        Command::Man => output::unless_left(docs::man()),
+        Command::Schema => output::unless_left(docs::schema()),
     };
     match result {
         Ok(status) => status.into(),
         Err(error) => {
             output::complain(&error);
-            Status::Failed.into()
+            if error.is::<Interrupted>() { Status::Incomplete.into() } else { Status::Failed.into() }
         }
     }
+}
+
+/// Somebody stopped a sweep when something had been sent, and before there was anything to report.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted while {doing}; no port was probed")]
+struct Interrupted {
+    doing: String,
 }
 
 /// What ends a command early, in words for the person who typed it.
@@ -137,11 +145,15 @@ struct Input {
 }
 
 impl Input {
-    /// The settings that hold, with every file read and every name looked up, and the allowances of the file.
-    fn read(&self) -> Result<(Gathered, Vec<Allowance>), Failure> {
+    /// The settings that hold, with every file read and no name looked up, and the allowances of the file.
+    fn read(&self) -> Result<(Reading, Vec<Allowance>), Failure> {
         let file = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let settings = self.settings.clone().or(file.settings);
-        let gathered = sources::read(settings, &mut std::io::stdin())?.resolve(system_lookup)?;
-        Ok((gathered, file.allow))
+        Ok((sources::read(settings, &mut std::io::stdin())?, file.allow))
+    }
+
+    /// As [`Input::read`], with every name looked up.
+    fn gather(&self) -> Result<Gathered, Failure> {
+        Ok(self.read()?.0.resolve(system_lookup)?)
     }
 }

@@ -1,5 +1,6 @@
 //! Outputs: standard output or a file, with colours where somebody can see them.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Write};
@@ -13,7 +14,8 @@ use std::time::Duration;
 use anstream::{AutoStream, StripStream};
 use anstyle::{AnsiColor, Style};
 
-use super::Failure;
+use super::{Failure, Status, sys};
+use crate::target::foreign::{Harmless, harmless, is_printable};
 
 /// Where results are to go, looked at before anything is sent and opened when there is something to write.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Place {
     /// # Errors
     /// When nothing could be written there, or when it is one of the run's own inputs, by whatever name.
     pub fn find(path: Option<&Path>, inputs: &[&Path], stop: &dyn Fn() -> bool) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Place::Stdout) };
+        let Some(path) = path else { return stdout().map(|_| Place::Stdout) };
         let kind = path.metadata().map(|found| found.file_type());
         if kind.as_ref().is_ok_and(FileTypeExt::is_fifo) {
             return Ok(Place::Fifo(path.to_path_buf(), open_fifo(path, stop)?));
@@ -56,7 +58,7 @@ impl Place {
     /// When the file cannot be written.
     pub fn raw(self) -> Result<Box<dyn Write>, Failure> {
         Ok(match self {
-            Place::Stdout => raw_stdout(),
+            Place::Stdout => raw_stdout()?,
             Place::File(_) | Place::Fifo(..) => {
                 let Named { name, out } = self.open()?;
                 Box::new(Named { name, out: WholeLines::new(out) })
@@ -70,7 +72,7 @@ impl Place {
     /// When the file cannot be written.
     pub fn styled(self) -> Result<Box<dyn Write>, Failure> {
         Ok(match self {
-            Place::Stdout => styled_stdout(),
+            Place::Stdout => styled_stdout()?,
             Place::File(_) | Place::Fifo(..) => {
                 // The colours are stripped inside of the name: the stripping stream takes files only.
                 let Named { name, out } = self.open()?;
@@ -92,13 +94,25 @@ impl Place {
 }
 
 /// Standard output for machines.
-pub fn raw_stdout() -> Box<dyn Write> {
-    Box::new(Named { name: STDOUT.to_owned(), out: io::stdout() })
+///
+/// # Errors
+/// When there is none, as for the next.
+pub fn raw_stdout() -> Result<Box<dyn Write>, Failure> {
+    Ok(Box::new(Named { name: STDOUT.to_owned(), out: stdout()? }))
 }
 
 /// Standard output for people.
-pub fn styled_stdout() -> Box<dyn Write> {
-    Box::new(Named { name: STDOUT.to_owned(), out: AutoStream::auto(io::stdout()) })
+pub fn styled_stdout() -> Result<Box<dyn Write>, Failure> {
+    Ok(Box::new(Named { name: STDOUT.to_owned(), out: AutoStream::auto(stdout()?) }))
+}
+
+fn stdout() -> Result<io::Stdout, Failure> {
+    if sys::stdout_was_closed() {
+        return Err(
+            "standard output is closed, and the results would be lost; open it (such as >FILE)".into()
+        );
+    }
+    Ok(io::stdout())
 }
 
 /// Whether two paths lead to one file: hard links do, and have nothing else in common.
@@ -140,9 +154,26 @@ fn waiting(file: File) -> io::Result<File> {
     Ok(File::from(OwnedFd::from(stream)))
 }
 
-/// Standard error, for words about the run that are no results.
+/// Standard error, for words about the run that are no results. Where nobody can be told, nobody is: that is no reason
+/// to end a sweep.
 pub fn aside() -> impl Write {
-    AutoStream::auto(io::stderr())
+    Aside(AutoStream::auto(io::stderr()))
+}
+
+struct Aside<W>(W);
+
+impl<W: Write> Write for Aside<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(cause) if cause.kind() != io::ErrorKind::Interrupted => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// Whether a person sees standard error.
@@ -155,14 +186,36 @@ pub fn is_seen() -> bool {
     io::stdout().is_terminal()
 }
 
+/// What a listing comes to: a reader that leaves, as `head` does, has read enough.
+pub fn unless_left(result: Result<Status, Failure>) -> Result<Status, Failure> {
+    result.or_else(|failure| match failure.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::BrokenPipe) => Ok(Status::Clean),
+        _ => Err(failure),
+    })
+}
+
+/// Says what is wrong with the command line, which may have been put together from anything.
+pub fn refuse(error: &clap::Error) {
+    let is_fit = |arg: OsString| is_printable(&arg.to_string_lossy());
+    if !error.use_stderr() || std::env::args_os().all(is_fit) {
+        let _ = error.print();
+        return;
+    }
+    let told = error.render().to_string();
+    let _ = told.lines().try_for_each(|line| writeln!(aside(), "{}", Harmless(line)));
+}
+
 /// Says what went wrong. If even that cannot be said, the exit status has to do.
 pub fn complain(error: &dyn Display) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    let _ = writeln!(aside(), "{style}error:{style:#} {error}");
+    // What others wrote has been spelt out where it came in. Should anything have been missed, it ends here.
+    let told: Vec<String> = error.to_string().lines().map(|line| harmless(line).into_owned()).collect();
+    let _ = writeln!(aside(), "{style}error:{style:#} {}", told.join("\n"));
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+/// The name of a file, which whoever made it has chosen.
+pub fn shown(path: &Path) -> String {
+    harmless(&path.display().to_string()).into_owned()
 }
 
 fn unwritable(name: &str, cause: &io::Error) -> String {

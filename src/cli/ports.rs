@@ -22,7 +22,7 @@ pub struct Args {
 /// Lists the services of the catalogue that are in the set.
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let services = CATALOGUE.iter().filter(|service| args.spec.slot_of(service.port).is_some());
-    let mut out = output::styled_stdout();
+    let mut out = output::styled_stdout()?;
     if args.json {
         for known in services {
             let line = json!({

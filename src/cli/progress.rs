@@ -1,9 +1,12 @@
 //! The line that people watch while a sweep runs.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output;
 use crate::sweep::run::Progress;
 
 /// How often the line is drawn, a second.
@@ -64,6 +67,53 @@ impl ProgressLine {
             }
             Some(_) => {}
             None => self.last = Some((progress.elapsed, progress.sent)),
+        }
+    }
+}
+
+/// How long something may take before people are told what they wait for.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// A line on standard error that says what is being waited for, from the second second on until it is dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    over: Option<Sender<()>>,
+    teller: Option<JoinHandle<()>>,
+}
+
+impl Waiting {
+    /// Waiting for this begins.
+    pub fn begin(doing: &str) -> Self {
+        let (over, is_over) = channel::bounded(0);
+        let doing = doing.to_owned();
+        let tell = move || {
+            // Nothing is ever sent; the other end goes when it is over.
+            if is_over.recv_timeout(SHORT) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(DRAWS));
+            if let Ok(style) = ProgressStyle::with_template("{msg}: {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(doing);
+            while is_over.recv_timeout(SHORT / u32::from(DRAWS)) == Err(RecvTimeoutError::Timeout) {
+                bar.tick();
+            }
+            bar.finish_and_clear();
+        };
+        let teller = thread::Builder::new().name("waiting".to_owned());
+        // Without a thread nobody is told, and nothing else is lost.
+        let teller = if output::aside_is_seen() { teller.spawn(tell).ok() } else { None };
+        Waiting { over: Some(over), teller }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop(self.over.take());
+        // The line must be gone before anything else is written there.
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.join();
         }
     }
 }

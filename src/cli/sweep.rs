@@ -20,7 +20,7 @@ use super::{Failure, Input, Status, dry_run, output, rates};
 use crate::config::file::load_allowlist;
 use crate::config::options::EngineChoice;
 use crate::config::pace::Pace;
-use crate::config::resolve::Failed;
+use crate::config::resolve::{Failed, system_lookup};
 use crate::config::settings::Settings;
 use crate::config::sources::Gathered;
 use crate::link::clock::Monotonic;
@@ -102,13 +102,16 @@ impl FromStr for States {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let (gathered, allowances) = args.input.read()?;
+    let (reading, allowances) = args.input.read()?;
+    // What needs nobody's help is told before anybody is asked for names, which may take long.
+    let allowlist = allowlist(reading.settings(), allowances)?;
+    let pace = reading.settings().pace()?;
+    let gathered = reading.resolve(system_lookup)?;
     let settings = &gathered.settings;
-    let allowlist = allowlist(settings, allowances)?;
-    let pace = settings.pace()?;
     if args.dry_run {
         // Nothing has to be told at the end, so a signal ends the program as it ends any other.
-        return dry_run::run(&gathered, args.format, place(args, &gathered, &|| false)?);
+        let place = place(args, &gathered, &|| false)?;
+        return output::unless_left(dry_run::run(&gathered, args.format, place));
     }
     let settled = settle(settings)?;
     let canaries = settings.canaries(&settled.scope)?;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::output;
+use super::progress::Waiting;
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::fence::Fence;
 use crate::link::handshake::{HandshakeOptions, Handshakes, Patience};
@@ -84,6 +85,8 @@ impl SecondLook {
             interface: self.interface.clone(),
             patience: Patience::default(),
         };
+        let count = verify_plan.targets.len();
+        let waiting = Waiting::begin(&format!("confirming {count} open ports that are not allowed"));
         let verified = match Handshakes::open(options, clock) {
             Ok(mut calls) => verify(&verify_plan, &mut calls, &clock, interrupt),
             Err(failure) => {
@@ -91,6 +94,7 @@ impl SecondLook {
                 Verified { verifications, ended: Ending::Failed, failure: Some(failure) }
             }
         };
+        drop(waiting);
         if let Some(failure) = &verified.failure {
             output::complain(failure);
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::inventory::ValueMistake;
-use crate::target::names::spelt_out;
+use crate::target::foreign::{Harmless, harmless, printable};
 
 /// One mistake in a file: `file:line:column: message; help`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,7 +28,8 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Diagnostic { file, line, column, message, help } = self;
-        write!(f, "{}:{line}:{column}: {message}; {help}", file.display())
+        let (file, message, help) = (shown(file), Harmless(message), Harmless(help));
+        write!(f, "{file}:{line}:{column}: {message}; {help}")
     }
 }
 
@@ -36,7 +37,7 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// It cannot be read at all.
-    #[error("cannot read {}: {cause}; {}", path.display(), advice(cause))]
+    #[error("cannot read {}: {cause}; {}", shown(path), advice(cause))]
     Unreadable {
         /// The file, as it was named.
         path: PathBuf,
@@ -46,7 +47,7 @@ pub enum ConfigError {
     /// It has more bytes than any such file should.
     #[error(
         "{} has more than {} MiB; split it, or name networks in place of single addresses",
-        path.display(),
+        shown(path),
         MOST_BYTES >> 20
     )]
     TooLarge {
@@ -89,7 +90,7 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
 }
 
 fn value_lines(path: &Path, mistakes: &[ValueMistake]) -> String {
-    joined(mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())))
+    joined(mistakes.iter().map(|mistake| format!("{}: {mistake}", shown(path))))
 }
 
 fn joined(told: impl ExactSizeIterator<Item = String>) -> String {
@@ -169,12 +170,29 @@ impl Source {
         (saturate(line), saturate(before.chars().count() + 1))
     }
 
-    /// A mistake at this byte. Messages quote the file, and what a terminal would obey in there is spelt out.
+    /// A mistake at this byte.
     pub fn diagnostic(&self, byte: usize, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
         let (line, column) = self.position(byte);
-        let [message, help] = [message.into(), help.into()].map(|said| spelt_out(&said).into_owned());
+        let (message, help) = (cut(&message.into()), cut(&help.into()));
         Diagnostic { file: self.file.clone(), line, column, message, help }
     }
+}
+
+/// The longest value that is repeated as it stands: a host name.
+const LONGEST_VALUE: usize = 254;
+
+/// A message in which values stand between backticks, without the better part of a value that fills the screen.
+fn cut(message: &str) -> String {
+    let part = |part: &str| match part.char_indices().nth(LONGEST_VALUE) {
+        Some(_) => printable(part).into_owned(),
+        None => part.to_owned(),
+    };
+    message.split('`').map(part).collect::<Vec<_>>().join("`")
+}
+
+/// The name of a file, which whoever made it has chosen.
+pub(super) fn shown(path: &Path) -> String {
+    harmless(&path.display().to_string()).into_owned()
 }
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -217,6 +235,23 @@ mod tests {
             error,
             "a.txt has more than 64 MiB; split it, or name networks in place of single addresses"
         );
+    }
+
+    #[test]
+    fn nothing_that_a_file_says_works_on_the_terminal() {
+        let source = Source::new("a\x1b[2J.toml", "");
+        let told = source.diagnostic(0, "`\x1b]0;x\x07\u{202e}` is odd", "write `\u{2800}`\n").to_string();
+        assert_eq!(told, "a\\x1b[2J.toml:1:1: `\\x1b]0;x\\x07\\u{202e}` is odd; write `\\u{2800}`\\n");
+        let missing = Source::read(Path::new("none\x1b[2J\n")).expect_err("missing").to_string();
+        assert!(missing.starts_with("cannot read none\\x1b[2J\\n: "), "{missing}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_our_own_words_are_not() {
+        let source = Source::new("a.toml", "");
+        let told = |value: &str| source.diagnostic(0, format!("`{value}` is odd"), "mend it").message;
+        assert_eq!(told(&"x".repeat(254)), format!("`{}` is odd", "x".repeat(254)));
+        assert_eq!(told(&"x".repeat(255)), format!("`{}...` is odd", "x".repeat(100)));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::diagnostic::{ConfigError, Source};
+use super::json;
 use super::list::{Listed, refuse_unfit};
-use crate::target::names::printable;
+use crate::target::foreign::printable;
 use crate::target::written::Written;
 
 /// A file, and which of its fields matter.
@@ -96,8 +97,9 @@ pub fn take(source: &Source, inventory: &Inventory) -> Result<Taken, ConfigError
     let text = source.text();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut walk = Walk::new(inventory);
-    for (number, document) in serde_json::Deserializer::from_str(text).into_iter::<Value>().enumerate() {
-        let document = document.map_err(|error| {
+    let mut documents = serde_json::Deserializer::from_str(text);
+    while documents.end().is_err() {
+        let document = json::read(&mut documents).map_err(|error| {
             let at = byte_at(source, error.line(), error.column());
             let (message, _) = error.to_string().split_once(" at line ").map_or_else(
                 || (error.to_string(), String::new()),
@@ -106,8 +108,9 @@ pub fn take(source: &Source, inventory: &Inventory) -> Result<Taken, ConfigError
             let help = "an inventory is a JSON document, or one a line";
             ConfigError::Invalid(vec![source.diagnostic(at, printable(&message), help)])
         })?;
-        walk.document = number;
-        walk.visit(&document, &mut Vec::new());
+        walk.repeated(&document.repeated);
+        walk.visit(&document.value, &mut Vec::new());
+        walk.document += 1;
     }
     walk.finish(source)
 }
@@ -249,8 +252,23 @@ impl<'i> Walk<'i> {
         objects.filter_map(|object| label_in(object, path)).find(|label| !label.trim().is_empty())
     }
 
+    /// Which of two values was meant, nobody can know but whoever wrote them.
+    fn repeated(&mut self, places: &[String]) {
+        let root = self.root();
+        let mistake = |place: &String| ValueMistake {
+            place: format!("{root}{place}"),
+            message: "this key stands here a second time; keep one of the two".to_owned(),
+        };
+        self.mistakes.extend(places.iter().map(mistake));
+    }
+
+    /// What the document is called.
+    fn root(&self) -> String {
+        if self.document == 0 { "$".to_owned() } else { format!("${}", self.document + 1) }
+    }
+
     fn mistake(&mut self, steps: &[Step<'_>], message: String) {
-        let mut place = if self.document == 0 { "$".to_owned() } else { format!("${}", self.document + 1) };
+        let mut place = self.root();
         for step in steps {
             place += &match step {
                 Step::Key(key, _) => format!(".{}", printable(key)),
@@ -408,12 +426,20 @@ mod tests {
             "fleet.json: $.a[0].ip: `198.18.0.300` is no address, network or range; write",
             "fleet.json: $.a[1].ip: a number is no address; name the field",
             "fleet.json: $.a[2].ip: an object is no address; name the field",
-            "fleet.json: $2.ip: `a\\u{1b}[2Jb` is no target",
+            "fleet.json: $2.ip: `a\\x1b[2Jb` is no target",
         ]) {
             assert!(line.starts_with(begins), "{line}");
         }
         let long = format!("{{\"ip\": \"198.18.0.1\", \"n\": \"{}\"}}", "x".repeat(1025));
         assert!(take_from(&long, "ip", Some("n")).expect_err("long").contains("more than 1024 bytes"));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_hides_nothing() {
+        let text = r#"{"ip": "198.18.0.1"} {"a": [{"ip": "198.18.0.2", "ip": "198.18.0.3"}]}"#;
+        let told = take_from(text, "ip", None).expect_err("twice");
+        let says = "this key stands here a second time; keep one of the two";
+        assert_eq!(told, format!("fleet.json: $2.a[0].ip: {says}"));
     }
 
     #[test]

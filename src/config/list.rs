@@ -6,7 +6,7 @@
 use super::diagnostic::{ConfigError, Diagnostic, Source};
 use super::options::{ExcludeError, parse_exclude};
 use crate::target::address::AddressRange;
-use crate::target::names::{is_printable, printable};
+use crate::target::foreign::{is_printable, printable};
 use crate::target::written::{HostName, Written};
 
 /// What targets come down to before names are looked up.
@@ -136,7 +136,7 @@ mod tests {
             "fleet.txt:1:1: `198.18.0.0/33` has no prefix length",
             "fleet.txt:3:1: `\u{e4}` is no address and no host name",
             "fleet.txt:3:6: `198.18.0.300` is no address",
-            "fleet.txt:5:1: `a\\u{1b}[2Jb` is no target",
+            "fleet.txt:5:1: `a\\x1b[2Jb` is no target",
             "fleet.txt:5:8: `10.0.0.1/8` has host bits set",
         ]) {
             assert!(line.starts_with(begins), "{line}");

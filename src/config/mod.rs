@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod file;
 pub mod inventory;
+mod json;
 pub mod list;
 pub mod options;
 pub mod pace;

@@ -214,6 +214,11 @@ fn singles(resolution: &Resolution, name: &HostName) -> Vec<AddressRange> {
 }
 
 impl Reading {
+    /// The settings, with what was typed and declared as addresses; what stands in files is not among them yet.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The settings as they are, with every address that was written in `networks` and `declared`; and how many names
     /// there are besides.
     pub fn unresolved(self) -> (Settings, usize) {
@@ -311,6 +316,9 @@ pub enum SourceError {
     },
 }
 
+/// Names without an address that are told; of more than these it is most likely the resolver that is at fault.
+const MOST_TOLD: usize = 100;
+
 /// Says of names that they have no address.
 struct DoNotResolve<'f>(&'f [Failed]);
 
@@ -321,9 +329,35 @@ impl fmt::Display for DoNotResolve<'_> {
         match self.0 {
             [one] => write!(f, "{} does not resolve: {}; {remedy}", one.name, one.why),
             all => {
-                let told: Vec<String> = all.iter().map(ToString::to_string).collect();
-                write!(f, "{} names do not resolve: {}; {remedy}", all.len(), told.join(", "))
+                let told: Vec<String> = all.iter().take(MOST_TOLD).map(ToString::to_string).collect();
+                write!(f, "{} names do not resolve: {}", all.len(), told.join(", "))?;
+                match all.len().saturating_sub(MOST_TOLD) {
+                    0 => write!(f, "; {remedy}"),
+                    more => write!(f, " and {more} more; {remedy}"),
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_knows_nothing_does_not_flood_the_terminal() {
+        let failed = |n: u32| Failed {
+            name: format!("h{n}.example.net").parse().expect("a name"),
+            why: "Name or service not known".to_owned(),
+        };
+        let told = SourceError::Unresolved((0..300_000).map(failed).collect()).to_string();
+        assert!(told.starts_with("300000 names do not resolve: h0.example.net (Name"), "{}", &told[..99]);
+        assert!(
+            told.len() < 8000 && told.contains(") and 299900 more; check the spelling"),
+            "{}",
+            told.len()
+        );
+        let told = SourceError::Unresolved((0..100).map(failed).collect()).to_string();
+        assert!(!told.contains(" more; "), "{told}");
     }
 }

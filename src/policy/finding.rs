@@ -10,6 +10,7 @@ use super::allowlist::{Allowance, Expiry};
 pub use super::fingerprint::{Fingerprint, FingerprintError};
 use crate::sweep::banner::Banner;
 use crate::sweep::verified::{AnswersAll, Conduct, Confirmation, Verification};
+use crate::target::foreign::Harmless;
 use crate::target::ports::{self, Severity};
 use crate::target::state::State;
 use crate::target::{Target, Transport};
@@ -93,7 +94,7 @@ impl Finding {
         let name = service.map_or_else(String::new, |service| format!(" ({})", service.name));
         let judged = match expired.map(|allowance| (allowance, allowance.expires)) {
             Some((allowance, Some(until))) => {
-                format!("was allowed until {until} for {:?} ({}), expired", allowance.reason, allowance.owner)
+                format!("was allowed until {until} for {}, expired", in_words(allowance))
             }
             _ => "not allowed".to_owned(),
         };
@@ -132,8 +133,7 @@ impl Finding {
 
     /// An allowance that a complete sweep found nothing open for, whether it still holds or not.
     pub fn idle_allowance(allowance: &Allowance, now: Timestamp) -> Self {
-        let Allowance { reason, owner, .. } = allowance;
-        let about = format!("the allowance of {allowance} for {reason:?} ({owner})");
+        let about = format!("the allowance of {allowance} for {}", in_words(allowance));
         let (kind, rule, message) = match allowance.expires.filter(|expiry| expiry.is_past(now)) {
             Some(until) => (
                 FindingKind::AllowanceExpired,
@@ -204,6 +204,11 @@ impl Finding {
     pub fn is_objection(&self) -> bool {
         matches!(self.kind, FindingKind::Exposure | FindingKind::AnswersAll)
     }
+}
+
+/// Why an allowance is there and who answers for it: what people wrote, and others read on their terminals.
+fn in_words(allowance: &Allowance) -> String {
+    format!("\"{}\" ({})", Harmless(&allowance.reason), Harmless(&allowance.owner))
 }
 
 /// What is said of a host that accepts every port, and of no port more than was heard from it.
@@ -504,6 +509,18 @@ mod tests {
         assert!(finding(Conduct::Spoke).message.contains("a decoy"));
         assert!(finding(Conduct::Reset).message.contains("hangs up at once"));
         assert_eq!(quiet.fingerprint, finding(Conduct::Spoke).fingerprint);
+    }
+
+    #[test]
+    fn what_people_wrote_works_on_no_terminal() {
+        let odd =
+            Allowance { reason: "a\x1b[2J\u{115f}".into(), owner: "b\n\x1b]0;x\x07".into(), ..bastion() };
+        let told = Finding::idle_allowance(&odd, now());
+        assert!(told.message.contains(r#"for "a\x1b[2J\u{115f}" (b\n\x1b]0;x\x07)"#), "{}", told.message);
+        let target = target("198.18.0.10", 22);
+        let told = Finding::exposure(&target, State::Open, Some(&odd), Confirmation::default(), now());
+        assert!(told.message.contains(r#"for "a\x1b[2J\u{115f}" (b\n\x1b]0;x\x07)"#), "{}", told.message);
+        assert_eq!(told.allowance.expect("a note").owner, odd.owner, "machines get it as it is");
     }
 
     #[test]

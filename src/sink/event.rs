@@ -219,6 +219,9 @@ pub struct ScopeText {
     pub left_out: Vec<LeftOut>,
     /// Ports, as numbers and ranges.
     pub ports: Vec<String>,
+    /// Targets that are known to answer, as somebody named them, and that are asked again and again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<String>,
     /// Ports beside them that hosts with something to report are asked on too, to see whether they accept everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub canary_ports: Vec<u16>,

@@ -16,8 +16,9 @@ use super::event::Announcement;
 use crate::policy::finding::{Finding, FindingKind};
 use crate::sweep::report::{Observation, Report, UnknownReason, Verdict};
 use crate::sweep::verified::{Ending, LookReport, Verification};
-use crate::target::names::{Names, printable};
-use crate::target::ports::{PortSet, Severity, service};
+use crate::target::foreign::{Harmless, printable};
+use crate::target::names::Names;
+use crate::target::ports::{Severity, service};
 use crate::target::state::State;
 
 /// Findings and hosts that are printed; the rest is counted. Who has more of them reads JSON.
@@ -58,7 +59,8 @@ pub fn write(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
 pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::Result<()> {
     let scope = &announced.scope;
     let vantage = &announced.vantage;
-    let files = scope.sources.iter().map(|source| format!("{} ({} targets)", source.file, source.targets));
+    let files = scope.sources.iter();
+    let files = files.map(|source| format!("{} ({} targets)", Harmless(&source.file), source.targets));
     write!(out, "sweeping {}", in_short(&scope.networks.iter().cloned().chain(files).collect::<Vec<_>>()))?;
     if !scope.exclude.is_empty() {
         write!(out, " without {}", in_short(&scope.exclude))?;
@@ -69,7 +71,7 @@ pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::
     }
     write!(out, ", {} engine", announced.engine)?;
     if let (Some(interface), Some(source)) = (&vantage.interface, &vantage.source) {
-        write!(out, ", from {source} on {interface}")?;
+        write!(out, ", from {source} on {}", Harmless(interface))?;
     }
     if let Some(next_hop) = &vantage.next_hop {
         write!(out, " via {next_hop}")?;
@@ -79,10 +81,29 @@ pub fn write_announcement(out: &mut dyn Write, announced: &Announcement) -> io::
         writeln!(out, "leaving out {}: {}", left_out.ip, left_out.why)?;
     }
     for source in scope.sources.iter().filter(|source| source.skipped > 0) {
-        writeln!(out, "{} of the addresses in {} are null or empty", source.skipped, source.file)?;
+        let (skipped, file) = (source.skipped, Harmless(&source.file));
+        writeln!(out, "{skipped} of the addresses in {file} are null or empty")?;
     }
-    for name in &scope.unresolved {
+    write_unresolved(out, scope.unresolved.iter().map(String::as_str))
+}
+
+/// Names that are told one by one; a list with more of them that do not resolve is not this host's.
+const MOST_UNRESOLVED: usize = 100;
+
+/// Writes which names are not swept, because they have no address.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_unresolved<'n>(
+    out: &mut dyn Write,
+    names: impl ExactSizeIterator<Item = &'n str>,
+) -> io::Result<()> {
+    let more = names.len().saturating_sub(MOST_UNRESOLVED);
+    for name in names.take(MOST_UNRESOLVED) {
         writeln!(out, "{WARN}not swept: {name} does not resolve{WARN:#}")?;
+    }
+    if more > 0 {
+        writeln!(out, "{WARN}not swept: {more} more names that do not resolve{WARN:#}")?;
     }
     Ok(())
 }
@@ -189,7 +210,7 @@ fn write_hosts(out: &mut dyn Write, listed: &[Observation], names: &Names) -> io
     for (ip, ports) in hosts.iter().take(MOST_LINES) {
         let cell = |state: &State| {
             let these = ports.iter().filter(|(_, is)| *is == state).map(|(port, _)| *port);
-            if *state == State::Open { with_names(these) } else { as_ranges(these) }
+            in_cell(these, *state == State::Open)
         };
         let host = match names.of(*ip) {
             known if known.is_empty() => ip.to_string(),
@@ -202,14 +223,29 @@ fn write_hosts(out: &mut dyn Write, listed: &[Observation], names: &Names) -> io
     writeln!(out)
 }
 
-fn with_names(ports: impl Iterator<Item = u16>) -> String {
-    let named =
-        |port| service(port).map_or_else(|| format!("{port}"), |known| format!("{port} {}", known.name));
-    ports.map(named).collect::<Vec<_>>().join(", ")
-}
+/// Ports and runs of ports that are shown of one host in one state; JSON has them all.
+const MOST_PORTS: usize = 24;
 
-fn as_ranges(ports: impl Iterator<Item = u16>) -> String {
-    PortSet::new(ports).map_or_else(String::new, |set| set.to_string())
+/// Sorted ports as runs, and by themselves those whose service is known, where that is wanted.
+fn in_cell(ports: impl Iterator<Item = u16>, is_named: bool) -> String {
+    let name = |port| service(port).filter(|_| is_named).map(|known| known.name);
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match runs.last_mut() {
+            Some((_, last)) if port - *last == 1 && name(*last).is_none() && name(port).is_none() => {
+                *last = port;
+            }
+            _ => runs.push((port, port)),
+        }
+    }
+    let in_words = |(first, last): &(u16, u16)| match name(*first) {
+        Some(name) => format!("{first} {name}"),
+        None if first == last => first.to_string(),
+        None => format!("{first}-{last}"),
+    };
+    let cell = runs.iter().take(MOST_PORTS).map(in_words).collect::<Vec<_>>().join(", ");
+    let more: usize = runs.iter().skip(MOST_PORTS).map(|(first, last)| usize::from(last - first) + 1).sum();
+    if more > 0 { format!("{cell} and {more} more") } else { cell }
 }
 
 fn write_rest(out: &mut dyn Write, all: usize) -> io::Result<()> {
@@ -308,5 +344,27 @@ fn style_of(finding: &Finding) -> Style {
         Severity::High => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))),
         Severity::Medium => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow))),
         Severity::Low | Severity::Info => Style::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_has_runs_and_an_end() {
+        assert_eq!(
+            in_cell([22, 80, 81, 82, 6379, 6380].into_iter(), true),
+            "22 ssh, 80-82, 6379 redis, 6380"
+        );
+        assert_eq!(in_cell([22, 23, 24, 80].into_iter(), false), "22-24, 80");
+        assert_eq!(in_cell([].into_iter(), true), "");
+        for is_named in [true, false] {
+            let all = in_cell(1..=65_535, is_named);
+            assert!(all.len() < 400, "{all}");
+        }
+        assert_eq!(in_cell(1..=65_535, false), "1-65535");
+        let odd = in_cell((0..1000).map(|n| 2 * n + 1), false);
+        assert!(odd.ends_with(", 45, 47 and 976 more"), "{odd}");
     }
 }

@@ -15,7 +15,7 @@ use super::report::{
     CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Verdict,
 };
 use super::run::{Ending, Observer, Outcome, Progress, RunError};
-use super::seeing::Outage;
+use super::watch::Outage;
 use crate::link::clock::Tick;
 use crate::target::state::{Reason, State};
 use crate::target::table::Cell;
@@ -185,8 +185,8 @@ impl<'a> Driver<'a> {
         Ok((ledger, reasons))
     }
 
-    /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the question
-    /// who is there.
+    /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the
+    /// question who is there.
     fn doubt(&self, position: u64, cell: Cell, silence: &Silence) -> Option<UnknownReason> {
         let plan = self.board.plan;
         let path = || {

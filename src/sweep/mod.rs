@@ -25,3 +25,4 @@ pub mod trips;
 pub mod untrusted;
 pub mod verified;
 pub mod verify;
+pub mod watch;

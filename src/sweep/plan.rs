@@ -62,8 +62,8 @@ pub struct Plan {
     /// Targets that are known to answer, open or closed. While they do, the network carries; while they do not, silence
     /// proves nothing.
     pub canaries: Vec<Target>,
-    /// Paths on whose local network nobody at all is there, not even for certain: nothing shows that it is theirs and not
-    /// ours.
+    /// Paths on whose local network nobody at all is there, not even for certain: nothing shows that it is theirs and
+    /// not ours.
     pub mute: Vec<usize>,
     /// The ways to the targets. Where there are none, as in a simulation, all take one path.
     pub routes: Arc<RoutePlan>,

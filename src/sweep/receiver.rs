@@ -9,8 +9,8 @@ use super::board::{Answer, Board};
 use super::canary::{Kind, Listener, Tally};
 use super::governor::{Counts, Governor};
 use super::limited::LateAnswers;
-use super::seeing::{Outage, Testimony, Watch, Witness};
 use super::trips::Trips;
+use super::watch::{Outage, Testimony, Watch, Witness};
 use crate::link::clock::{Clock, Tick};
 use crate::link::guard::{Guard, Word};
 use crate::link::{Arrival, LinkError, Receive};
@@ -261,8 +261,8 @@ fn authenticate(board: &Board<'_>, ear: &mut Ear, reply: &Reply) -> Option<Found
     Some(Found { index, position, cell, try_number: answered })
 }
 
-/// Whether a canary answers as a target does that is in a state for this reason: open as open, closed as closed. From one
-/// that has not said yet what it is, either will do; the word of anybody else is no sign of life.
+/// Whether a canary answers as a target does that is in a state for this reason: open as open, closed as closed. From
+/// one that has not said yet what it is, either will do; the word of anybody else is no sign of life.
 #[inline]
 fn is_as_before(before: Reason, reply: &Reply) -> bool {
     match reply.answer {

@@ -164,13 +164,13 @@ pub enum UnknownReason {
     NextHopMoved,
     /// Targets that had answered before fell silent together: the path beyond the next hop carries nothing.
     CanariesSilent,
-    /// Targets that had answered before gave other answers together: a device on the way has begun to answer for them, as
-    /// a firewall does that blocks this host.
+    /// Targets that had answered before gave other answers together: a device on the way has begun to answer for them,
+    /// as a firewall does that blocks this host.
     CanariesChanged,
     /// So much is lost on the path that silence proves nothing.
     PathLossy,
-    /// Not one target answered by this path in the whole sweep, so that nothing shows that it carries answers. Errors of
-    /// routers are none.
+    /// Not one target answered by this path in the whole sweep, so that nothing shows that it carries answers. Errors
+    /// of routers are none.
     NothingHeard,
     /// The most probes that one target may get were sent, and for too few of them an answer would have been heard.
     TriesSpent,

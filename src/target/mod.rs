@@ -6,6 +6,7 @@
 //! kind to the cache as memory can be, and only the receiver has to jump.
 
 pub mod address;
+pub mod foreign;
 pub mod names;
 pub mod order;
 pub mod ports;

@@ -1,10 +1,8 @@
 //! What addresses are called: by the host names that were looked up, and by the inventories that they came from.
 //!
 //! A million names must be no burden, so their letters lie in one text and each entry is a number and a place in it.
-//! Names are somebody else's words: [`printable`] is the way to a terminal.
+//! Names are somebody else's words: [`super::foreign`] is the way to a terminal.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -97,46 +95,6 @@ impl Names {
     }
 }
 
-/// A foreign text as it may be shown: what moves a cursor, rings a bell, breaks a line or turns the direction of
-/// writing is spelt out, and what is longer than a line is cut.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 100;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(spelt_out(&text[..end]).into_owned() + "..."),
-        None => spelt_out(text),
-    }
-}
-
-/// As [`printable`], but whole: for what we say ourselves and only quote from others.
-pub fn spelt_out(text: &str) -> Cow<'_, str> {
-    if is_printable(text) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(2 * text.len());
-    for letter in text.chars() {
-        if is_unfit(letter) {
-            // Writing to memory does not fail.
-            let _ = write!(shown, "{}", letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// Whether a text holds nothing that [`printable`] would spell out.
-pub fn is_printable(text: &str) -> bool {
-    !text.chars().any(is_unfit)
-}
-
-/// Control characters, line separators, and the invisible ones that reorder or hide text.
-fn is_unfit(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(letter, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -176,26 +134,6 @@ mod tests {
         assert!(Names::default().is_empty() && Names::default().of([127, 0, 0, 1].into()).is_empty());
     }
 
-    #[test]
-    fn what_is_shown_leaves_the_terminal_alone() {
-        for (text, shown) in [
-            ("db.example.net", "db.example.net"),
-            ("b\u{fc}ro 3", "b\u{fc}ro 3"),
-            ("a\x1b[2Jb", "a\\u{1b}[2Jb"),
-            ("a\r\nb\u{7}\t", "a\\u{d}\\u{a}b\\u{7}\\u{9}"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("abc\u{202e}cba", "abc\\u{202e}cba"),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-        let long = printable(&"\u{e4}".repeat(101)).into_owned();
-        assert_eq!((long.chars().count(), long.ends_with("...")), (103, true));
-        assert_eq!(printable(&"\u{e4}".repeat(100)), "\u{e4}".repeat(100));
-        let bells = "\u{7}".repeat(101);
-        assert_eq!(printable(&bells), format!("{}...", "\\u{7}".repeat(100)));
-        assert_eq!(spelt_out(&bells), "\\u{7}".repeat(101));
-    }
-
     proptest! {
         #[test]
         fn lookup_is_what_a_list_would_say(
@@ -217,11 +155,6 @@ mod tests {
                     list.iter().filter(|(range, _)| range.contains(ip)).map(|(_, name)| *name).collect();
                 prop_assert_eq!(names.of(ip), expected.into_iter().collect::<Vec<_>>());
             }
-        }
-
-        #[test]
-        fn nothing_that_is_shown_controls(text in "\\PC{0,5}[\\x00-\\x1f\\x7f-\\x9f]{0,3}.{0,200}") {
-            prop_assert!(!printable(&text).chars().any(is_unfit));
         }
     }
 }

@@ -105,8 +105,8 @@ impl Reason {
         }
     }
 
-    /// Whether the reason is a hint and no proof, as a router gives that has lost its way for a moment: RFC 1122, section
-    /// 3.2.2.1, for hosts, and RFC 4443, section 3.1. Such a target is tried as often as a silent one.
+    /// Whether the reason is a hint and no proof, as a router gives that has lost its way for a moment: RFC 1122,
+    /// section 3.2.2.1, for hosts, and RFC 4443, section 3.1. Such a target is tried as often as a silent one.
     pub fn is_hint(self) -> bool {
         matches!(self, Reason::IcmpNetUnreachable | Reason::IcmpHostUnreachable | Reason::IcmpTimeExceeded)
     }

@@ -1,8 +1,8 @@
 //! The table: one atomic cell for each target, shared by sender and receiver without any lock.
 //!
 //! # A cell
-//! Sixteen bits: `reason` (5), tries `sent` (4), tries that `count` (4), `reported` (1), `retracted` (1), one spare. Who
-//! writes what:
+//! Sixteen bits: `reason` (5), tries `sent` (4), tries that `count` (4), `reported` (1), `retracted` (1), one spare.
+//! Who writes what:
 //!
 //! | bits | sender | receiver | reporter |
 //! |---|---|---|---|
@@ -234,8 +234,8 @@ impl Table {
         }
     }
 
-    /// Reporter: a target that has answered is about to be handed on. Returns the cell to hand on, or `None` if that was
-    /// done before and nothing has changed since, or if the answer has been taken back.
+    /// Reporter: a target that has answered is about to be handed on. Returns the cell to hand on, or `None` if that
+    /// was done before and nothing has changed since, or if the answer has been taken back.
     pub fn mark_reported(&self, position: u64) -> Option<Cell> {
         let report = |bits| {
             let cell = Cell(bits);

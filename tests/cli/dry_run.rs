@@ -74,7 +74,7 @@ fn sends_nothing() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_panic() {
+fn a_reader_that_leaves_has_read_enough() {
     let mut child = portreeve(".".as_ref())
         .args(["sweep", "127.0.0.0/12", "--ports", "all", "--dry-run"])
         .stdout(Stdio::piped())
@@ -86,7 +86,5 @@ fn a_reader_that_leaves_is_no_panic() {
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     assert!(line.ends_with("/tcp\n"), "{line}");
     let answer = Answer::of(&child.wait_with_output().expect("an end"));
-    assert_eq!(answer.status, Some(2));
-    let says = "error: cannot write to standard output: Broken pipe (os error 32); whatever read it ended too early\n";
-    assert_eq!(answer.stderr, says);
+    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "it has read enough");
 }

@@ -1,8 +1,9 @@
 //! The commands beside `sweep`.
 
 use std::fs;
+use std::process::Command;
 
-use crate::{run, run_in};
+use crate::{Answer, run, run_in};
 
 #[test]
 fn help_and_version_are_no_errors() {
@@ -45,6 +46,127 @@ fn config_check_tells_every_mistake() {
     insta::assert_snapshot!(answer.stderr);
 }
 
+/// What `config check` says of a configuration, beside a broken allowlist and a broken file of excludes.
+fn check(text: &str) -> Answer {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("a.toml"), text).expect("a file");
+    fs::write(directory.path().join("allow.toml"), "[[allow]]\nhosts = [\"198.18.0.1\"]\n").expect("a file");
+    fs::write(directory.path().join("never.txt"), "198.18.0.0/33\nx y\n").expect("a file");
+    run_in(directory.path(), &["config", "check", "a.toml"])
+}
+
+#[test]
+fn config_check_tells_the_mistakes_of_all_files_at_once() {
+    let answer = check(
+        "[scope]\nnetworks = [\"198.18.0.0/24\"]\nexclude_files = [\"never.txt\"]\n[sweep]\nallowlist = \
+         \"allow.toml\"\n",
+    );
+    assert_eq!((answer.status, answer.stdout.as_str()), (Some(2), ""));
+    for says in ["allow.toml:1:1: `ports` is missing", "never.txt:1:1: `198.18.0.0/33`", "never.txt:2:3: `y`"]
+    {
+        assert!(answer.stderr.contains(says), "{says}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn config_check_never_says_two_things() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("all.txt"), "198.18.0.0/24\n").expect("a file");
+    fs::write(directory.path().join("fleet.txt"), "198.18.0.7\n").expect("a file");
+    let text = "[scope]\nfiles = [\"fleet.txt\"]\nexclude_files = [\"all.txt\"]\n";
+    fs::write(directory.path().join("a.toml"), text).expect("a file");
+    let answer = run_in(directory.path(), &["config", "check", "a.toml"]);
+    assert_eq!((answer.status, answer.stdout.as_str()), (Some(2), ""), "{}", answer.stderr);
+    assert!(answer.stderr.contains("the scope is empty"), "{}", answer.stderr);
+    // The name is still to come, and may lead anywhere.
+    let answer =
+        check("[scope]\nnetworks = [\"198.18.0.0/30\", \"localhost\"]\nexclude = [\"198.18.0.0/30\"]\n");
+    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
+    assert!(answer.stdout.contains("no mistakes; host names 1 (not looked up), "), "{}", answer.stdout);
+}
+
+#[test]
+fn config_check_refuses_a_canary_that_a_sweep_refuses() {
+    let canary = "[sweep]\ncanaries = [\"198.18.9.9:22\"]\n";
+    let answer = check(&format!("[scope]\nnetworks = [\"198.18.0.0/24\"]\n{canary}"));
+    assert_eq!((answer.status, answer.stdout.as_str()), (Some(2), ""));
+    assert!(answer.stderr.contains("the canary 198.18.9.9:22 is not in the scope"), "{}", answer.stderr);
+    let answer = check(&format!("[scope]\nnetworks = [\"198.18.0.0/24\", \"localhost\"]\n{canary}"));
+    assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+}
+
+#[test]
+fn a_reader_of_a_list_may_leave() {
+    for line in ["ports", "man", "schema", "completions bash", "sweep 198.18.0.0/16 --ports all --dry-run"] {
+        let script =
+            format!("set -o pipefail; '{}' {line} | head -c 1 >/dev/null", env!("CARGO_BIN_EXE_portreeve"));
+        let answer = Answer::of(&Command::new("bash").args(["-c", &script]).output().expect("bash"));
+        assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{line}");
+    }
+}
+
+#[test]
+fn results_that_would_go_nowhere_are_an_error() {
+    for line in [
+        "ports",
+        "man",
+        "schema",
+        "completions bash",
+        "doctor",
+        "sweep 127.0.0.1",
+        "sweep 127.0.0.1 --dry-run",
+    ] {
+        let script = format!("'{}' {line} >&-", env!("CARGO_BIN_EXE_portreeve"));
+        let answer = Answer::of(&Command::new("bash").args(["-c", &script]).output().expect("bash"));
+        assert_eq!(answer.status, Some(2), "{line}");
+        assert!(answer.stderr.contains("error: standard output is closed"), "{line}: {}", answer.stderr);
+    }
+    // Somebody who wants none says so, in either way of opening it; and a file is as good as standard output.
+    let directory = tempfile::tempdir().expect("a directory");
+    for line in ["ports >/dev/null", "ports 1<>/dev/null", "sweep 127.0.0.1 --dry-run --output out >&-"] {
+        let script = format!("'{}' {line}", env!("CARGO_BIN_EXE_portreeve"));
+        let mut command = Command::new("bash");
+        let answer = command.args(["-c", &script]).current_dir(directory.path()).output().expect("bash");
+        assert_eq!(answer.status.code(), Some(0), "{line}");
+    }
+}
+
+#[test]
+fn nothing_that_was_typed_works_on_the_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for line in [
+        &["sweep", "127.0.0.1", "--ports", "\x1b[2J\u{202e}"][..],
+        &["sweep", "127.0.0.1", "--\x1b[2J\u{202e}"],
+        &["sweep", "\x1b[2J\u{202e}"],
+        &["\x1b[2J\u{202e}"],
+        &["sweep", "127.0.0.1", "--allowlist", "\x1b[2J\u{202e}"],
+        &["sweep", "127.0.0.1", "--ports", "1", "--output", "\x1b[2J\u{202e}/x"],
+        &["config", "check", "\x1b[2J\u{202e}"],
+        &["doctor", "127.0.0.1", "--interface", "\x1b[2J\u{202e}"],
+    ] {
+        let answer = run_in(directory.path(), line);
+        assert_eq!(answer.status, Some(2), "{line:?}: {answer:?}");
+        for said in [&answer.stdout, &answer.stderr] {
+            assert!(!said.contains(['\x1b', '\u{202e}']), "{line:?}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_a_file_says_or_is_called_works_on_the_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let name = "\x1b[2J.txt";
+    fs::write(directory.path().join(name), "127.0.0.1\n").expect("a file");
+    let answer = run_in(directory.path(), &["sweep", &format!("@{name}"), "--ports", "1"]);
+    assert!(answer.stderr.contains("\\x1b[2J.txt (1 targets)"), "{}", answer.stderr);
+    assert!(!answer.stderr.contains('\x1b'), "{:?}", answer.stderr);
+    let text = "[scope]\nnetworks = [\"\\u001b[2J\"]\n\"\\u001b[3J\" = 1\n[sweep]\nports = \"\\u202e\"\n";
+    fs::write(directory.path().join("a.toml"), text).expect("a file");
+    let answer = run_in(directory.path(), &["config", "check", "a.toml"]);
+    assert_eq!((answer.status, answer.stderr.lines().count()), (Some(2), 3), "{}", answer.stderr);
+    assert!(!answer.stderr.contains(['\x1b', '\u{202e}']), "{:?}", answer.stderr);
+}
+
 #[test]
 fn ports_lists_the_catalogue() {
     let answer = run(&["ports", "risky"]);
@@ -69,6 +191,10 @@ fn completions_and_the_manual_know_every_command() {
     }
     let manual = run(&["man"]);
     assert_eq!(manual.status, Some(0));
+    for page in ["portreeve\\-sweep", "portreeve-sweep", "portreeve\\-help"] {
+        assert!(!manual.stdout.contains(page), "there is no page {page}");
+    }
+    assert!(manual.stdout.contains("Exit status: 0 complete"), "{}", &manual.stdout[..2000]);
     assert!(manual.stdout.contains(".TH portreeve 1"));
     for command in ["SWEEP", "CONFIG", "CONFIG CHECK", "DOCTOR", "PORTS", "COMPLETIONS", "MAN", "SCHEMA"] {
         let heading = format!("\n.SH \"PORTREEVE {command}\"\n");
@@ -96,6 +222,9 @@ fn doctor_names_the_engine_and_why() {
     );
     let answer = run(&["doctor", "127.0.0.1", "--engine", "connect"]);
     assert!(answer.stdout.contains("connect: asked for"), "{}", answer.stdout);
+    let answer = run(&["doctor", "127.255.255.240/28"]);
+    let says = "is never probed (the broadcast address of a network that this host is on)";
+    assert!(answer.stdout.contains(says), "{}", answer.stdout);
     let answer = run(&["doctor", "127.0.0.1", "--interface", "no-such0"]);
     assert_eq!(answer.status, Some(2), "an interface that is not there is a fault: {}", answer.stdout);
     assert!(answer.stdout.contains("FAULT route"), "{}", answer.stdout);

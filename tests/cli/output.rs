@@ -63,14 +63,14 @@ fn an_output_of_a_run_that_cannot_be_is_left_alone() {
 
 #[test]
 fn a_fifo_is_opened_once_and_gets_everything() {
-    let service = Service::open("127.77.4.1");
+    let service = Service::open("127.77.6.1");
     let directory = directory();
     fifo(directory.path());
     for format in ["text", "jsonl", "csv"] {
         let mut reader = Command::new("cat");
         reader.arg(directory.path().join("fifo")).stdout(Stdio::piped());
         let mut command = portreeve(directory.path());
-        command.args(["sweep", "127.77.4.1", "--ports", &service.port(), "--output", "fifo"]);
+        command.args(["sweep", "127.77.6.1", "--ports", &service.port(), "--output", "fifo"]);
         let child = command.args(["--format", format]).stderr(Stdio::piped()).spawn().expect("a start");
         // So that the sweep is the one who waits.
         thread::sleep(Duration::from_millis(200));

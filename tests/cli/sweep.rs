@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -209,6 +210,54 @@ fn the_first_command_of_the_readme_works() {
     assert!(answer.stdout.contains(" = 6 declared"), "{}", answer.stdout);
 }
 
+#[test]
+fn a_standard_error_that_takes_nothing_ends_no_sweep() {
+    let service = Service::open("127.77.2.10");
+    for (format, error) in
+        [("text", "2>/dev/full"), ("csv", "2>/dev/full"), ("text", "2>&-"), ("jsonl", "2>&-")]
+    {
+        let program = env!("CARGO_BIN_EXE_portreeve");
+        let script =
+            format!("'{program}' sweep 127.77.2.10 --ports {} --format {format} {error}", service.port());
+        let answer = Answer::of(&Command::new("bash").args(["-c", &script]).output().expect("bash"));
+        assert_eq!(answer.status, Some(1), "{format} {error}: {answer:?}");
+        assert!(answer.stdout.contains(" is open, not allowed"), "{format} {error}: {answer:?}");
+    }
+}
+
+#[test]
+fn canaries_that_were_named_are_in_the_record() {
+    let service = Service::open("127.77.2.11");
+    let answer = sweep(&service, &["--canary", &service.at.to_string(), "--format", "jsonl"]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    let started = &answer.events()[0];
+    assert_eq!(started["scope"]["canaries"], serde_json::json!([service.at.to_string()]), "{started}");
+    let answer = sweep(&service, &["--format", "jsonl"]);
+    assert!(answer.events()[0]["scope"].get("canaries").is_none());
+}
+
+/// Names would take long, and nobody need wait for them to learn of a mistake that has nothing to do with them.
+#[test]
+fn what_needs_no_names_is_told_before_they_are_looked_up() {
+    for wrong in [&["--allowlist", "none.toml"][..], &["--rate", "10", "--rate-max", "5"]] {
+        let answer = run(&[&["sweep", "x.invalid", "--ports", "1"], wrong].concat());
+        assert_eq!(answer.status, Some(2));
+        assert!(!answer.stderr.contains("x.invalid"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn a_sweep_without_some_of_its_names_says_so_in_the_end() {
+    let service = Service::open("127.77.2.12");
+    for format in ["text", "csv"] {
+        let answer = sweep(&service, &["x.invalid", "y.invalid", "--skip-unresolved", "--format", format]);
+        assert_eq!(answer.status, Some(3), "{answer:?}");
+        let end = "degraded: 1 exposed, and 2 names that do not resolve were not swept";
+        let told = if format == "text" { &answer.stdout } else { &answer.stderr };
+        assert!(told.lines().last().is_some_and(|line| line.starts_with(end)), "{told}");
+    }
+}
+
 /// A listener that says nothing is listened to for 1.7 seconds, and a host has eight at a time.
 #[test]
 fn an_interrupted_second_look_is_no_whole_one() {
@@ -244,6 +293,44 @@ fn an_interrupted_second_look_is_no_whole_one() {
         assert_eq!(before.iter().filter(|event| event["event"] == "finding").count(), 64);
         assert_in_order(&events);
     }
+}
+
+#[test]
+fn findings_come_after_what_they_rest_on() {
+    let listener = TcpListener::bind("127.77.2.13:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Whoever only wanted to know whether the port is open is gone by now.
+            let _ = stream.write_all(b"SSH-2.0-x\r\n");
+        }
+    });
+    let answer = run(&["sweep", "127.77.2.13", "--ports", &port, "--banner", "--format", "jsonl"]);
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    let events = answer.events();
+    assert_eq!(events.iter().filter(|event| event["event"] == "port").count(), 2, "{answer:?}");
+    assert_in_order(&events);
+    let look = &events.last().expect("an end")["second_look"];
+    assert_eq!(
+        (&look["ended"], &look["targets"], &look["skipped"]),
+        (&"complete".into(), &1.into(), &0.into())
+    );
+}
+
+/// Nobody is left to wonder what a terminal without a word is waiting for.
+#[test]
+fn a_second_look_that_takes_long_shows_itself() {
+    let services: Vec<TcpListener> =
+        (0..16).map(|_| TcpListener::bind("127.77.2.14:0").expect("a free port")).collect();
+    let port = |service: &TcpListener| service.local_addr().expect("an address").port().to_string();
+    let ports: Vec<String> = services.iter().map(port).collect();
+    let program = env!("CARGO_BIN_EXE_portreeve");
+    let line = format!("'{program}' sweep 127.77.2.14 --ports {} --engine connect --banner", ports.join(","));
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
+    let answer = Answer::of(&command.output().expect("script"));
+    assert_eq!(answer.status, Some(1), "{answer:?}");
+    assert!(answer.stdout.contains("confirming 16 open ports that are not allowed: "), "{}", answer.stdout);
 }
 
 /// No event is older than one before it.

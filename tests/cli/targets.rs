@@ -90,7 +90,7 @@ fn names_travel_into_every_output() {
     ];
     let answer = run_in(directory.path(), &line);
     assert_eq!(answer.status, Some(1), "{answer:?}");
-    let shown = "[cache \\u{1b}[2J\\u{d}\\u{a}7]";
+    let shown = "[cache \\x1b[2J\\r\\n7]";
     let finding = format!(" {}/tcp {shown} is open, not allowed", service.at);
     assert!(answer.stdout.contains(&finding), "beside the address, and harmless: {}", answer.stdout);
     assert!(answer.stdout.contains(&format!("127.77.4.1 {shown}")), "in the table: {}", answer.stdout);

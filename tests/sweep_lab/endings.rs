@@ -36,6 +36,22 @@ pub fn terminate() {
     stopped_by("TERM");
 }
 
+/// A local network so large that to ask for its hosts takes longer than anybody waits. The terminal says what it is
+/// about, and the end says that no port was probed.
+pub fn interrupt_while_asking() {
+    let script = "ip link add far0 type veth peer name far1 && ip address add 198.19.0.1/16 dev far0 && \
+                  ip link set far1 up && ip link set far0 up || exit 9; sleep 0.5; \
+                  script -qec \"timeout --foreground --preserve-status -s INT 3 '$PORTREEVE' sweep --authorization lab \
+                  198.19.0.0/16 --engine packet --format jsonl\" $LAB_DIR/said >/dev/null";
+    let ran = Ran::new(Lab::new(), script);
+    assert_eq!(ran.status(), 3, "{}", ran.said());
+    let said = ran.file("said");
+    assert!(said.contains("asking who is there on far0: "), "{said}");
+    let end = "interrupted while asking who is there on far0; no port was probed";
+    assert!(said.contains(end), "{said}");
+    assert!(!said.contains("before anything was sent"), "{said}");
+}
+
 /// Seconds until the kill, and the rate of the sweep.
 const KILLS: [(&str, &str); 6] =
     [("0.05", "20k"), ("0.1", "20k"), ("0.3", "20k"), ("0.57", "20k"), ("0.83", "100"), ("1.21", "20k")];

@@ -31,6 +31,7 @@ const CASES: &[Case] = &[
     ("rate_200k", pace::rate_200k),
     ("host_cap", pace::host_cap),
     ("interrupt", endings::interrupt),
+    ("interrupt_while_asking", endings::interrupt_while_asking),
     ("terminate", endings::terminate),
     ("kill_leaves_whole_lines", endings::kill_leaves_whole_lines),
     ("cold_cache", broken::cold_cache),

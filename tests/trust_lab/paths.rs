@@ -64,8 +64,8 @@ pub fn one_way_of_two_breaks() {
     check_one_of_two(&events, "canaries-silent");
 }
 
-/// A local network in which nobody at all answers may be a cable in the wrong socket: that nobody is there is known only
-/// where somebody is.
+/// A local network in which nobody at all answers may be a cable in the wrong socket: that nobody is there is known
+/// only where somebody is.
 pub fn nobody_at_all_is_no_proof() {
     let weather = "ip -n lan link set lan0 arp off";
     let ran = sweep_kinds(weather, "198.19.2.32/27", "5k");

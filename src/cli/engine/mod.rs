@@ -93,6 +93,7 @@ pub fn open(wanted: &Wanted<'_>, clock: Monotonic) -> Result<Engine, Failure> {
             {
                 open_connect(wanted, clock, "this user may not open packet sockets".into())
             }
+            Err(OpenError::Interrupted(interrupted)) => Err(interrupted.into()),
             result => result.map_err(Into::into),
         },
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Wanted, fence};
-use crate::cli::vitals;
+use crate::cli::progress::Waiting;
+use crate::cli::{Interrupted, vitals};
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::neighbour::{self, FindOptions, Neighbours};
 use crate::link::next_hop::{HardwareAddress, UNKNOWN};
@@ -55,8 +56,8 @@ pub(super) enum OpenError {
          in a minute; name fewer (at most {MOST_NEIGHBOURS}), or sweep with --engine connect"
     )]
     TooManyNeighbours { interface: String, count: u128 },
-    #[error("interrupted before anything was sent")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// Finds the first step of each path, and opens the links that the paths need.
@@ -182,10 +183,13 @@ fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<N
         space: QUESTION_SPACE,
     };
     let stop = || wanted.interrupt.load(Ordering::Relaxed);
+    let doing = format!("asking who is there on {}", interface());
+    let waiting = Waiting::begin(&doing);
     let mut asker = Asker::open(&hop.interface)?;
     let found = neighbour::find_all(&mut asker, hop.source, &mut addresses, &options, &clock, &stop)?;
+    drop(waiting);
     if stop() {
-        return Err(OpenError::Interrupted);
+        return Err(Interrupted { doing }.into());
     }
     if found.not_known() > 0 {
         return Err(OpenError::NeighboursUnknown { interface: interface() });

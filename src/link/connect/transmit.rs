@@ -17,7 +17,7 @@ use crate::wire::reply::Answer;
 
 /// How long the system may refuse every probe, with none of ours in flight that could make room, before that is an
 /// error and not a moment.
-const STARVED_MAX: Duration = Duration::from_secs(10);
+const STARVED_MAX: Duration = Duration::from_secs(4);
 
 /// The transmitting half of a connect link.
 pub struct ConnectTransmit {

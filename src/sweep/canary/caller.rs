@@ -28,8 +28,8 @@ const MOST_LOOKED_AT: usize = PLACES;
 /// Questions that may follow each other without a pause.
 pub const MOST_AT_ONCE: u32 = 8;
 
-/// Decides who is asked, and when. The paths take turns, and on each path the kinds and their places do, so that each path is asked
-/// soon again however many there are.
+/// Decides who is asked, and when. The paths take turns, and on each path the kinds and their places do, so that each
+/// path is asked soon again however many there are.
 #[derive(Debug)]
 pub struct Caller {
     next_serial: u32,

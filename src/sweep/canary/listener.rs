@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Canaries, FREE, Kind, Note, PLACES, QUEUED, Question, place_of};
 use crate::link::clock::Tick;
 use crate::sweep::report::UnknownReason;
-use crate::sweep::seeing::Testimony;
+use crate::sweep::watch::Testimony;
 use crate::sync::Ordering;
 
 /// Questions to one place that are remembered.
@@ -19,8 +19,8 @@ const LOST_IN_A_ROW: u32 = 6;
 const REMEMBERED: u32 = 12;
 const LOST_AMONG: u32 = 9;
 
-/// Canaries of one kind in a row that do not answer as before, nearly all of them with another answer, that make somebody
-/// else suspect. Fewer than [`REPLACED_AFTER`]: one whose service has ended loses its place.
+/// Canaries of one kind in a row that do not answer as before, nearly all of them with another answer, that make
+/// somebody else suspect. Fewer than [`REPLACED_AFTER`]: one whose service has ended loses its place.
 const CHANGED_IN_A_ROW: u32 = 4;
 
 /// Answered in a row that end the suspicion.

@@ -9,10 +9,10 @@
 //! An operator may name targets that are known to answer. They are asked from the beginning on, and keep their places
 //! even if they are silent, so that their silence accuses the path where nobody else has answered.
 //!
-//! Canaries have to answer *as before*: open ones with a SYN-ACK, closed ones with a reset. Somebody on the way may begin
-//! to answer for everybody, as a firewall does that has had enough of us. Its resets pass for those of closed targets,
-//! and its SYN-ACKs for those of open ones; only the canaries of the other kind notice. So there are two kinds, and half
-//! of the places go to open targets first, which are few.
+//! Canaries have to answer *as before*: open ones with a SYN-ACK, closed ones with a reset. Somebody on the way may
+//! begin to answer for everybody, as a firewall does that has had enough of us. Its resets pass for those of closed
+//! targets, and its SYN-ACKs for those of open ones; only the canaries of the other kind notice. So there are two
+//! kinds, and half of the places go to open targets first, which are few.
 //!
 //! A question is a SYN like any other probe, paced and capped like one. Its number comes from the same key by another
 //! message, so that no answer to it passes for an answer to a probe or the other way round.
@@ -176,7 +176,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sweep::seeing::{Seeing, Testimony, Watch, Witness};
+    use crate::sweep::seeing::Seeing;
+    use crate::sweep::watch::{Testimony, Watch, Witness};
 
     const PATIENCE: Duration = Duration::from_millis(200);
 
