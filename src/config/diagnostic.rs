@@ -263,13 +263,6 @@ mod tests {
     }
 
     #[test]
-    fn no_mistake_moves_the_terminal() {
-        let told =
-            Source::new("a.toml", "").diagnostic(0, "`a\x1b[2J` is odd", "write \u{202e}b").to_string();
-        assert_eq!(told, "a.toml:1:1: `a\\u{1b}[2J` is odd; write \\u{202e}b");
-    }
-
-    #[test]
     fn says_what_to_do_about_a_file_that_cannot_be_read() {
         let directory = tempfile::tempdir().expect("a directory");
         let missing = directory.path().join("none.toml");
