@@ -333,6 +333,19 @@ fn a_second_look_that_takes_long_shows_itself() {
     assert!(answer.stdout.contains("confirming 16 open ports that are not allowed: "), "{}", answer.stdout);
 }
 
+/// Standard input, output and error, and two that the engine cannot do without.
+#[test]
+fn a_connect_engine_without_descriptors_says_what_it_lacks() {
+    let script = format!(
+        "ulimit -n 5; '{}' sweep 127.77.2.15 --ports 1-9 --engine connect",
+        env!("CARGO_BIN_EXE_portreeve")
+    );
+    let answer = Answer::of(&Command::new("bash").args(["-c", &script]).output().expect("bash"));
+    assert_eq!(answer.status, Some(3), "{answer:?}");
+    assert!(answer.stderr.contains("raise the limit of open files"), "{}", answer.stderr);
+    assert!(!answer.stdout.contains("network device"), "{}", answer.stdout);
+}
+
 /// No event is older than one before it.
 fn assert_in_order(events: &[Value]) {
     let time = |event: &Value| event["time"].as_str().expect("a time").to_owned();

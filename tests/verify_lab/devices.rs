@@ -92,16 +92,14 @@ pub fn a_syn_proxy_is_one_finding_by_connect_too() {
     a_syn_proxy_is_one_finding_with("connect");
 }
 
+/// Behind the proxy, what is no listener is silent: a proxy in front of nothing.
+const PROXY_OF_NOTHING: &str = "ip netns exec fleet nft 'table ip nothing { chain out { type filter hook output \
+     priority 0; ip saddr 198.18.7.8/29 tcp flags & rst == rst drop; }; }'";
+
 /// Eight addresses behind a SYN proxy, with nothing behind it but one server on one of them, and what the lab has.
 fn a_syn_proxy_is_one_finding_with(engine: &str) {
-    // Behind the proxy, what is no listener is silent: a proxy in front of nothing.
     let script = format!(
-        "proxy 198.18.7.8/29 || exit 9; serve serve-ssh; \
-         ip netns exec fleet nft -f - <<END || exit 9
-table ip nothing {{
-    chain out {{ type filter hook output priority 0; ip saddr 198.18.7.8/29 tcp flags & rst == rst drop; }}
-}}
-END
+        "proxy 198.18.7.8/29 || exit 9; serve serve-ssh; {PROXY_OF_NOTHING} || exit 9; \
          sweep 198.18.7.8/29 --engine {engine} --banner --format jsonl --output $LAB_DIR/events; status=$?; \
          sweep 198.18.7.8/29 --engine {engine} --output $LAB_DIR/text; exit $status"
     );
@@ -133,4 +131,35 @@ END
         text.contains("hosts that answer everything: 8") && text.contains("complete: 1 exposed"),
         "{text}"
     );
+}
+
+/// One real server behind a proxy that accepts thousands of ports, and somebody who does not wait for the end: the port
+/// that matters has been listened to, and of the others the finding says how many were not.
+pub fn what_was_not_listened_to_is_said() {
+    let script = format!(
+        "proxy 198.18.7.8/29 || exit 9; serve serve-ssh; {PROXY_OF_NOTHING} || exit 9; \
+         timeout --foreground --preserve-status -s INT 14 \"$PORTREEVE\" sweep --authorization lab \
+         198.18.7.9 --ports 1-4000 --engine packet --rate 4000 --host-rate none --network-rate none \
+         --format jsonl --output $LAB_DIR/events"
+    );
+    let ran = Ran::new(0, &script);
+    assert_eq!(ran.status(), 3, "{}", ran.said());
+    let events = ran.events("events");
+    let completed = events.last().expect("an end");
+    assert_eq!(
+        (&completed["verdict"], &completed["second_look"]["ended"]),
+        (&"degraded".into(), &"stopped".into())
+    );
+    assert_eq!(completed["ledger"]["open"], 4000, "{completed}");
+    let exposures = targets(&of(&events, "kind", "exposure"));
+    assert!(exposures.contains(&("198.18.7.9".to_owned(), 22)), "{exposures:?}");
+    let devices = of(&events, "kind", "answers-all");
+    assert_eq!(devices.len(), 1, "{devices:?}");
+    let note = &devices[0]["answers_all"];
+    let count = |field: &str| note[field].as_u64().expect("a number");
+    assert_eq!(count("ports") + exposures.len() as u64, 4000);
+    assert!((50..3900).contains(&count("listened_to")), "{note}");
+    let says =
+        format!("{} of {} could not be listened to", count("ports") - count("listened_to"), count("ports"));
+    assert!(devices[0]["message"].as_str().is_some_and(|text| text.contains(&says)), "{}", devices[0]);
 }

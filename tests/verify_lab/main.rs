@@ -27,6 +27,7 @@ const CASES: &[Case] = &[
 const PROXY_CASES: &[Case] = &[
     ("a_syn_proxy_is_one_finding", devices::a_syn_proxy_is_one_finding),
     ("a_syn_proxy_is_one_finding_by_connect_too", devices::a_syn_proxy_is_one_finding_by_connect_too),
+    ("what_was_not_listened_to_is_said", devices::what_was_not_listened_to_is_said),
 ];
 
 fn main() -> ExitCode {
