@@ -293,7 +293,10 @@ pub fn inventory(data: &[u8]) {
         Err(error) => {
             is_told(error, text);
             if let ConfigError::Values { mistakes, .. } = error {
-                assert!(mistakes.len() <= values);
+                // A key that stands twice is a mistake whatever it is called.
+                let of_values =
+                    mistakes.iter().filter(|mistake| !mistake.to_string().contains("a second time"));
+                assert!(of_values.count() <= values);
             }
         }
     }
