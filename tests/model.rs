@@ -18,7 +18,7 @@ use portreeve::sweep::plan::{Plan, StateSet};
 use portreeve::sweep::report::{UnknownReason, Vantage};
 use portreeve::sweep::seeing::Seeing;
 use portreeve::sweep::watch::{LOST_AFTER, RING_DELAY, Testimony, Watch, Witness};
-use portreeve::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use portreeve::sync::{AtomicBool, Ordering};
 use portreeve::target::scope::Scope;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::table::{Cell, Recorded, Table, Void};
@@ -278,6 +278,33 @@ fn question(serial: u32) -> Question {
     Question { serial, place: 0, position: 0, kind: Kind::Closed, at: ms(1000) }
 }
 
+/// A sender takes back a closed that somebody else may have said, while the receiver hears that the target is open and
+/// the driver hands on what there is: open is never lost by that, and never called silence.
+#[test]
+fn an_open_that_comes_while_a_closed_is_taken_back_stands() {
+    loom::model(|| {
+        let table = Arc::new(Table::new(1).expect("memory"));
+        table.mark_probed(0);
+        table.record(0, Reason::Rst);
+        let sender = thread::spawn({
+            let table = Arc::clone(&table);
+            move || table.retract(0)
+        });
+        let receiver = thread::spawn({
+            let table = Arc::clone(&table);
+            move || table.record(0, Reason::SynAck)
+        });
+        let told = table.mark_reported(0);
+        assert!(told.is_none_or(|cell| !cell.is_silent()), "silence is never handed on as an answer");
+        let retracted = sender.join().expect("the sender");
+        let recorded = receiver.join().expect("the receiver");
+        let cell = table.get(0);
+        let (state, expected) = (cell.state(1), if retracted { State::Open } else { State::Conflict });
+        assert_eq!(state, expected, "{recorded:?}");
+        assert_eq!(recorded == Recorded::First, retracted);
+    });
+}
+
 /// A question is announced before it leaves: whoever holds the answer knows of it, and it is never taken for foreign.
 #[test]
 fn no_answer_of_a_canary_comes_before_its_question_is_known() {
@@ -293,7 +320,7 @@ fn no_answer_of_a_canary_comes_before_its_question_is_known() {
         let mut listener = Listener::new(1);
         let answered = shared.1.has_answered();
         listener.catch_up(&shared.0);
-        let heard = listener.hear(0, 0, |serial| serial == 7);
+        let heard = listener.hear(0, 0, true, |serial| serial == 7);
         assert!(heard || !answered, "the answer was heard and the question was not known");
         sender.join().expect("the sender");
         // However that went, the question has exactly one fate in the end.
@@ -340,21 +367,17 @@ fn board(plan: &'static Plan) -> Board<'static> {
 fn who_is_told_of_the_end_finds_what_every_sender_did() {
     let plan = plan();
     loom::model(move || {
-        let shared = Arc::new((board(plan), AtomicUsize::new(2)));
+        let board = Arc::new(board(plan));
         let senders: Vec<_> = (0..2)
             .map(|number| {
-                let shared = Arc::clone(&shared);
+                let board = Arc::clone(&board);
                 thread::spawn(move || {
-                    let (board, sending) = &*shared;
                     board.senders[number].sent.add(1);
                     board.seeing.end(number);
-                    if sending.fetch_sub(1, Ordering::AcqRel) == 1 {
-                        board.end();
-                    }
+                    board.leave(true);
                 })
             })
             .collect();
-        let board = &shared.0;
         if board.is_ending() {
             assert_eq!(board.sent(), 2, "told of the end before all was counted");
         }
@@ -377,8 +400,7 @@ fn an_answer_on_the_way_to_the_end_is_entered_or_left_out_whole() {
                 if board.is_ending() {
                     return false;
                 }
-                board.answered.add(1);
-                board.table.record(0, Reason::SynAck);
+                assert_eq!(board.enter(0, Reason::SynAck), Recorded::First);
                 let _ = board.answers.push(Answer { position: 0, rtt_us: None, ttl: 0 });
                 true
             }
@@ -392,29 +414,6 @@ fn an_answer_on_the_way_to_the_end_is_entered_or_left_out_whole() {
         let entered = receiver.join().expect("the receiver");
         assert!(board.is_ending());
         assert_eq!((board.is_all_answered(), board.table.get(0).is_silent()), (entered, !entered));
-    });
-}
-
-/// Both ask for the end at once, as a receiver whose link breaks and an impatient user do; a sender that hears of it
-/// finds what the one that it heard of first has done.
-#[test]
-fn who_is_stopped_knows_why() {
-    let plan = plan();
-    loom::model(move || {
-        let board = Arc::new(board(plan));
-        let why = Arc::new(AtomicU64::new(0));
-        let receiver = thread::spawn({
-            let (board, why) = (Arc::clone(&board), Arc::clone(&why));
-            move || {
-                why.store(7, Ordering::Relaxed);
-                board.end();
-            }
-        });
-        if board.is_ending() {
-            assert_eq!(why.load(Ordering::Relaxed), 7);
-        }
-        receiver.join().expect("the receiver");
-        assert!(board.is_ending(), "a stop is not lost");
     });
 }
 

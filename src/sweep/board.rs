@@ -10,11 +10,12 @@ use super::cookie::Cookie;
 use super::plan::{Plan, defaults};
 use super::seeing::Seeing;
 use super::times::SendTimes;
-use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, Queue};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, CachePadded, Ordering, Queue};
 use crate::target::Target;
 use crate::target::address::number_of;
 use crate::target::order::Order;
-use crate::target::table::{Table, TableError};
+use crate::target::state::{Reason, State};
+use crate::target::table::{Recorded, Table, TableError};
 
 /// Answers that may wait for the driver. What does not fit is found in the table at the end, without its round-trip
 /// time.
@@ -46,6 +47,8 @@ pub struct Board<'a> {
     pub answers: Queue<Answer>,
     /// Counted by each sender.
     pub senders: Vec<SenderCounters>,
+    /// How many senders have not ended yet.
+    sending: AtomicUsize,
     /// Counted by the receiver: targets that have answered.
     pub answered: Counter,
     /// Counted by the receiver: targets that answered only to a later try that counts.
@@ -119,6 +122,7 @@ impl<'a> Board<'a> {
             limited: (0..senders).map(|_| Queue::new(LIMITED)).collect(),
             answers: Queue::new(ANSWERS),
             senders: (0..senders).map(|_| SenderCounters::default()).collect(),
+            sending: AtomicUsize::new(senders),
             answered: Counter::default(),
             late: Counter::default(),
             unsettled: Counter::default(),
@@ -220,6 +224,37 @@ impl<'a> Board<'a> {
     /// Whether every target has answered, and none needs to be asked again.
     pub fn is_all_answered(&self) -> bool {
         self.answered() == self.table.len() && self.unsettled.get() == 0
+    }
+
+    /// Receiver: enters an answer to a probe of this target into the table and the counts.
+    #[inline]
+    pub fn enter(&self, position: u64, reason: Reason) -> Recorded {
+        let recorded = self.table.record(position, reason);
+        if recorded == Recorded::First {
+            self.answered.add(1);
+        }
+        if recorded == Recorded::First || recorded == Recorded::Changed {
+            if reason.state() == State::Open {
+                self.open.add(1);
+            }
+            let is_contradiction =
+                recorded == Recorded::Changed && self.table.get(position).is_contradictory();
+            if is_contradiction || reason.is_hint() {
+                self.unsettled.add(1);
+            }
+        }
+        recorded
+    }
+
+    /// A sender has ended, and has come to the end of its part or not. The last one ends the sweep, and so does one that
+    /// gave up. Says whether it is over by that. `AcqRel`, so that whoever finds the end finds what every sender did.
+    pub fn leave(&self, is_done: bool) -> bool {
+        let is_last = self.sending.fetch_sub(1, Ordering::AcqRel) == 1;
+        let is_over = is_last || !is_done;
+        if is_over {
+            self.end();
+        }
+        is_over
     }
 
     /// Asks all threads to end.

@@ -14,7 +14,7 @@ use super::watch::{Outage, Testimony, Watch, Witness};
 use crate::link::clock::{Clock, Tick};
 use crate::link::guard::{Guard, Word};
 use crate::link::{Arrival, LinkError, Receive};
-use crate::target::state::{Reason, State};
+use crate::target::state::Reason;
 use crate::target::table::{Cell, Recorded};
 use crate::target::{Target, Transport};
 use crate::wire::reply::{Answer as Said, Reply};
@@ -164,22 +164,13 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     }
     let Some(try_number) = try_number else { return };
     let Some(reason) = reason_of(reply) else { return };
-    let recorded = board.table.record(position, reason);
+    let recorded = board.enter(position, reason);
     if recorded == Recorded::First {
-        board.answered.add(1);
         // A try before this one counts, and was not answered. (An answer to an earlier try than the last was slow.)
         let late = cell.counted() > 1 && try_number == cell.sent();
         first_answer(board, ear, index, position, late, reason);
-    }
-    if recorded != Recorded::First && recorded != Recorded::Changed {
+    } else if recorded != Recorded::Changed {
         return;
-    }
-    let state = reason.state();
-    if state == State::Open {
-        board.open.add(1);
-    }
-    if recorded == Recorded::Changed && board.table.get(position).is_contradictory() || reason.is_hint() {
-        board.unsettled.add(1);
     }
     // The time of sending is that of the last try; an answer to an earlier one cannot be timed.
     let rtt = (!by_link && board.table.get(position).sent() == try_number)
@@ -188,7 +179,7 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     if let Some(rtt) = rtt {
         ear.trips.note(rtt);
     }
-    if board.plan.wanted.has(state) || recorded == Recorded::Changed || cell.is_retracted() {
+    if board.plan.wanted.has(reason.state()) || recorded == Recorded::Changed || cell.is_retracted() {
         let rtt_us = rtt.map(|rtt| rtt.as_micros() as u32);
         // A full queue loses only the round-trip time: the driver finds the target in the table at the end.
         let _ = board.answers.push(Answer { position, rtt_us, ttl: reply.ttl });

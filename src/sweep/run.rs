@@ -16,7 +16,7 @@ use crate::link::clock::Clock;
 use crate::link::guard::Guard;
 use crate::link::sim::SimNetwork;
 use crate::link::{LinkError, Receive, Transmit};
-use crate::sync::{AtomicUsize, Ordering, SignalFlag};
+use crate::sync::{Ordering, SignalFlag};
 use crate::target::table::TableError;
 
 /// How often the driver hands on answers and progress.
@@ -104,17 +104,14 @@ pub fn run(
     let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;
     let mut driver = Driver::new(board, observer, Timestamp::now(), clock.now());
     let receiver = Receiver::new(board, ends.receive, ends.guard, clock.now())?;
-    let sending = AtomicUsize::new(ends.transmit.len());
-    let (sending, driving) = (&sending, &std::thread::current());
+    let driving = &std::thread::current();
     let (endings, receiving, output) = std::thread::scope(|scope| {
         let mut senders = Vec::new();
         for (number, transmit) in ends.transmit.into_iter().enumerate() {
             let sender = Sender::new(board, number, transmit);
             senders.push(spawn(scope, board, "sender", move || {
                 let ending = send_all(board, sender, clock);
-                let is_last = sending.fetch_sub(1, Ordering::AcqRel) == 1;
-                if is_last || !matches!(ending, Ending::Finished) {
-                    board.end();
+                if board.leave(matches!(ending, Ending::Finished)) {
                     driving.unpark();
                 }
                 ending
