@@ -246,8 +246,9 @@ impl<'a> Board<'a> {
         recorded
     }
 
-    /// A sender has ended, and has come to the end of its part or not. The last one ends the sweep, and so does one that
-    /// gave up. Says whether it is over by that. `AcqRel`, so that whoever finds the end finds what every sender did.
+    /// A sender has ended, and has come to the end of its part or not. The last one ends the sweep, and so does one
+    /// that gave up. Says whether it is over by that. `AcqRel`, so that whoever finds the end finds what every sender
+    /// did.
     pub fn leave(&self, is_done: bool) -> bool {
         let is_last = self.sending.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_over = is_last || !is_done;
