@@ -13,7 +13,7 @@ mod bodies;
 mod seeds;
 
 /// The corpora stay small enough to be looked through and to be replayed at every build.
-const MAX_FILES: usize = 1_000;
+const MAX_FILES: usize = 2_000;
 const MAX_BYTES: usize = 1 << 20;
 
 /// Inputs that each corpus has at least: where files get lost, the rest would pass for the whole. The options of TCP
@@ -23,10 +23,10 @@ const LEAST: &[(&str, usize)] = &[
     ("icmp_quote", 40),
     ("tcp_options", 6),
     ("neighbour", 100),
-    ("config", 130),
-    ("target_spec", 100),
-    ("targets", 20),
-    ("inventory", 20),
+    ("config", 250),
+    ("target_spec", 150),
+    ("targets", 60),
+    ("inventory", 150),
 ];
 
 fn corpus() -> PathBuf {
