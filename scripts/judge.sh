@@ -96,7 +96,8 @@ inside() {
 choose_kinds() {
     awk -v only="$kinds" 'only == "" || index("," only ",", "," $1 ",")' "$LAB_KINDS" >chosen
     [[ -s chosen ]] || die "no network of the lab is any of $kinds"
-    [[ -n $kinds ]] || grep -q "^tun" chosen || printf 'not judged: tun4 and tun6 (lab-tun is not built, or /dev/net/tun cannot be opened)\n'
+    [[ -n $kinds ]] || grep -q "^tun" chosen ||
+        die "tun4 and tun6 cannot be judged: lab-tun is not built, or /dev/net/tun cannot be opened (see --kinds)"
     local kind rest
     while read -r kind rest; do
         awk -v kind="$kind" '{ print kind, $0 }' "table.$kind"

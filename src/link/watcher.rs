@@ -339,8 +339,9 @@ impl Router {
         };
         match self.other.take() {
             Some(mac) => {
+                // Whoever answers for the first time has not moved.
+                self.moved = self.address.get() != UNKNOWN;
                 self.address.set(mac);
-                self.moved = true;
                 self.missed = 0;
                 self.good_until = self.good_until.max(asked);
             }

@@ -13,6 +13,10 @@ const LIMIT: &str = "240";
 
 /// What is missing for the judge: `None` where it can judge.
 pub fn missing_for_judge() -> Option<String> {
+    let tunnel = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    if let Err(error) = tunnel {
+        return Some(format!("tunnels (/dev/net/tun: {error})"));
+    }
     let nmap = Command::new("nmap").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if nmap.is_ok_and(|status| status.success()) { None } else { Some("the program nmap".to_owned()) }
 }

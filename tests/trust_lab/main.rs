@@ -24,19 +24,15 @@ type Case = (&'static str, fn());
 /// Set, it runs the cases as well that take minutes, and those that need a kind of device which few kernels have.
 const LONG: &str = "PORTREEVE_TRUST_LONG";
 
-const CASES: &[Case] = &[
-    ("starved_receiver", weather::starved_receiver),
+/// How many slow sweeps run at a time.
+const AT_A_TIME: usize = 3;
+
+/// Slow sweeps with pauses in them, which leave each other room.
+const WEATHER: &[Case] = &[
     ("link_down_here", weather::link_down_here),
     ("link_down_there", weather::link_down_there),
     ("two_answers", weather::two_answers),
     ("policy_route", weather::policy_route),
-    ("random_loss_of_1_percent", weather::random_loss_of_1_percent),
-    ("random_loss_of_2_percent", weather::random_loss_of_2_percent),
-    ("random_loss_of_5_percent", weather::random_loss_of_5_percent),
-    ("random_loss_of_10_percent", weather::random_loss_of_10_percent),
-    ("forged_answers_change_nothing", forged::forged_answers_change_nothing),
-    ("replayed_answers_change_nothing", forged::replayed_answers_change_nothing),
-    ("the_policer_carries_what_it_should", pace::the_policer_carries_what_it_should),
     // Next hop and addresses are watched, what was in flight is probed again.
     ("gateway_address_changes", weather::gateway_address_changes),
     ("gateway_address_changes_and_is_announced", weather::gateway_address_changes_and_is_announced),
@@ -69,11 +65,20 @@ const CASES: &[Case] = &[
     ("gateway_stops_for_a_while", weather::gateway_stops_for_a_while),
     ("connection_table_is_full", weather::connection_table_is_full),
     ("answers_by_another_interface", weather::answers_by_another_interface),
-    // Tries that are a second apart to the millisecond keep step with what happens once a second.
+];
+
+/// Losses, rates and moments are measured, which two cases at a time would spoil for each other.
+const MEASURED: &[Case] = &[
+    ("starved_receiver", weather::starved_receiver),
+    ("random_loss_of_1_percent", weather::random_loss_of_1_percent),
+    ("random_loss_of_2_percent", weather::random_loss_of_2_percent),
+    ("random_loss_of_5_percent", weather::random_loss_of_5_percent),
+    ("random_loss_of_10_percent", weather::random_loss_of_10_percent),
+    ("forged_answers_change_nothing", forged::forged_answers_change_nothing),
+    ("replayed_answers_change_nothing", forged::replayed_answers_change_nothing),
+    ("the_policer_carries_what_it_should", pace::the_policer_carries_what_it_should),
     ("bursts_of_loss", weather::bursts_of_loss),
-    // Hosts that limit their resets are probed slowly.
     ("resets_are_limited", weather::resets_are_limited),
-    // The rate finds itself.
     ("auto_rate_finds_what_the_way_carries", pace::auto_rate_finds_what_the_way_carries),
 ];
 
@@ -85,16 +90,17 @@ const JUDGED: &[Case] = &[
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Moments and rates are measured, which two cases at a time would spoil for each other.
-    arguments.test_threads = Some(1);
     let missing = missing_for_lab();
     let missing_judge = missing.clone().or_else(kinds::missing_for_judge);
     let wants_long = std::env::var_os(LONG).is_some();
-    let mut trials: Vec<_> =
-        CASES.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())).collect();
+    let of = |cases: &[Case]| -> Vec<_> {
+        cases.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())).collect()
+    };
+    let weather = of(WEATHER);
+    let mut trials = of(MEASURED);
     trials.extend(JUDGED.iter().map(|&(name, test)| lab::trial(name, test, missing_judge.as_deref())));
     if wants_long {
-        trials.extend(long::CASES.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())));
+        trials.extend(of(long::CASES));
         trials.extend(
             long::JUDGED.iter().map(|&(name, test)| lab::trial(name, test, missing_judge.as_deref())),
         );
@@ -103,5 +109,9 @@ fn main() -> ExitCode {
             trials.push(lab::trial(name, test, missing.as_deref()));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    arguments.test_threads = Some(AT_A_TIME);
+    let weather = libtest_mimic::run(&arguments, weather);
+    arguments.test_threads = Some(1);
+    let measured = libtest_mimic::run(&arguments, trials);
+    if weather.has_failed() { weather.exit_code() } else { measured.exit_code() }
 }
