@@ -15,10 +15,11 @@ mod netns;
 
 use netns::{Case, FAR_MAC, NEAR_MAC, ip, lay, run, wait_for_carrier};
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     ("a_gateway_serves_what_is_behind_it", a_gateway_serves_what_is_behind_it),
     ("a_more_specific_route_splits_a_range", a_more_specific_route_splits_a_range),
     ("a_rule_with_its_own_table_splits_a_range", a_rule_with_its_own_table_splits_a_range),
+    ("a_rule_by_port_is_refused", a_rule_by_port_is_refused),
     ("on_link_targets_are_their_own_next_hop", on_link_targets_are_their_own_next_hop),
     ("own_addresses_stay_on_the_host", own_addresses_stay_on_the_host),
     ("loopback_stays_on_the_host", loopback_stays_on_the_host),
@@ -134,6 +135,20 @@ fn a_rule_with_its_own_table_splits_a_range() {
     ] {
         assert_eq!(hop(&plan, address).next_hop, Some(ip(gateway)), "{address}");
     }
+}
+
+fn a_rule_by_port_is_refused() {
+    lay();
+    run("ip route add default via 198.18.0.254");
+    resolve("198.18.64.1");
+    for what in ["dport 22", "sport 16384-32767", "ipproto tcp"] {
+        run(&format!("ip rule add {what} lookup 100"));
+        let said = refusal("198.18.64.1", None).to_string();
+        assert!(said.contains("by ports or protocols") && said.contains("ip rule"), "{what}: {said}");
+        run(&format!("ip rule del {what} lookup 100"));
+    }
+    run("ip rule add from 203.0.113.9 lookup 100");
+    resolve("198.18.64.1");
 }
 
 fn on_link_targets_are_their_own_next_hop() {

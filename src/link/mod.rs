@@ -134,6 +134,12 @@ pub enum LinkError {
         /// What to do.
         remedy: String,
     },
+    /// The kernel chooses the way by more than the destination.
+    #[error(
+        "this host's routing rules choose the way by ports or protocols, so that a target has no one way; see `ip rule`, \
+         and sweep from a network namespace without such rules"
+    )]
+    RoutedByPort,
     /// The interface is missing, down, or of a kind that the engine cannot use.
     #[error("interface {interface} {why}; {remedy}")]
     Interface {

@@ -29,6 +29,11 @@ pub(super) struct Way {
 /// The places at which the kernel may choose another way: the ends of every prefix in any table of routes, and of those
 /// that the rules of policy routing name. Tables that no packet of ours consults cut too much, which costs a question
 /// and no more, because pieces with the same way are put together again.
+///
+/// # Errors
+/// When the kernel does not say, or when its rules look at more than where a packet goes: the way of a probe is asked for
+/// by its destination, once and for all of its ports. Rules by source, mark or user are followed as the kernel follows
+/// them for whoever asks for nothing special.
 pub(super) fn cuts(netlink: &mut Netlink, v4: bool) -> Result<Cuts, LinkError> {
     let family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let prefixes = routes(netlink, family)?.into_iter().map(|route| route.prefix);
@@ -37,6 +42,10 @@ pub(super) fn cuts(netlink: &mut Netlink, v4: bool) -> Result<Cuts, LinkError> {
     let ruled = netlink
         .dump(&RouteNetlinkMessage::GetRule(rule), decode_rule)
         .map_err(|cause| failed("read the routing rules", "the kernel", cause))?;
+    if ruled.iter().any(|rule| rule.is_by_port) {
+        return Err(LinkError::RoutedByPort);
+    }
+    let ruled = ruled.into_iter().filter_map(|rule| rule.prefix);
     let special: &[(IpAddr, u8)] = if v4 { &SPECIAL_V4 } else { &SPECIAL_V6 };
     Ok(Cuts::new(prefixes.chain(ruled).chain(special.iter().copied())))
 }
@@ -103,8 +112,11 @@ const RTA_PREFSRC: u16 = 7;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 
-/// The attribute of a rule that names its destination, from `linux/fib_rules.h`.
+/// Attributes of a rule, from `linux/fib_rules.h`.
 const FRA_DST: u16 = 1;
+const FRA_IP_PROTO: u16 = 22;
+const FRA_SPORT_RANGE: u16 = 23;
+const FRA_DPORT_RANGE: u16 = 24;
 
 /// The length of the fixed part of both: `struct rtmsg`, `struct fib_rule_hdr`.
 const ROUTE_HEADER_LENGTH: usize = 12;
@@ -196,15 +208,27 @@ fn decode(body: &[u8]) -> Result<Route, DecodeError> {
     Ok(route)
 }
 
-fn decode_rule(body: &[u8]) -> Result<Option<(IpAddr, u8)>, DecodeError> {
+/// One rule of policy routing, as far as it matters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rule {
+    /// The addresses that it is for, if it names any.
+    prefix: Option<(IpAddr, u8)>,
+    /// Whether it looks at ports, or at the protocol.
+    is_by_port: bool,
+}
+
+fn decode_rule(body: &[u8]) -> Result<Option<Rule>, DecodeError> {
     let header = RuleHeader::parse(body)?;
+    let mut rule = Rule::default();
     for attribute in NlasIterator::new(body.get(ROUTE_HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute?;
-        if attribute.kind() == FRA_DST {
-            return Ok(address(attribute.value()).map(|ip| (ip, header.dst_len)));
+        match attribute.kind() {
+            FRA_DST => rule.prefix = address(attribute.value()).map(|ip| (ip, header.dst_len)),
+            FRA_IP_PROTO | FRA_SPORT_RANGE | FRA_DPORT_RANGE => rule.is_by_port = true,
+            _ => {}
         }
     }
-    Ok(None)
+    Ok(Some(rule))
 }
 
 /// The gateways of a list of `struct rtnexthop`, each followed by attributes.
