@@ -1,5 +1,13 @@
 //! Probes out, replies in. Each kind of link is a pair of [`Transmit`] and [`Receive`]; the sender and the receiver of
 //! `sweep` are the same over all of them.
+//!
+//! - Links: [`packet`], [`raw`], [`connect`], [`sim`]; [`switch`] makes one of several. [`handshake`] makes whole
+//!   connections, for the second look.
+//! - The way: [`route`] and [`interface`] ask the kernel, [`neighbour`] the local network; [`next_hop`] is an address
+//!   that may change.
+//! - While it lasts: [`guard`] is who vouches for the first step, [`watcher`] the one on real networks, `roll` its list
+//!   of hosts.
+//! - Where probes may go: [`fence`] in this program, [`fuse`] in the kernel.
 
 pub mod clock;
 pub mod connect;

@@ -31,9 +31,9 @@ pub(super) struct Way {
 /// and no more, because pieces with the same way are put together again.
 ///
 /// # Errors
-/// When the kernel does not say, or when its rules look at more than where a packet goes: the way of a probe is asked for
-/// by its destination, once and for all of its ports. Rules by source, mark or user are followed as the kernel follows
-/// them for whoever asks for nothing special.
+/// When the kernel does not say, or when its rules look at more than where a packet goes: the way of a probe is asked
+/// for by its destination, once and for all of its ports. Rules by source, mark or user are followed as the kernel
+/// follows them for whoever asks for nothing special.
 pub(super) fn cuts(netlink: &mut Netlink, v4: bool) -> Result<Cuts, LinkError> {
     let family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let prefixes = routes(netlink, family)?.into_iter().map(|route| route.prefix);
