@@ -83,7 +83,7 @@ fn advice(cause: &io::Error) -> &'static str {
 pub const MOST_BYTES: u64 = 64 << 20;
 
 /// Mistakes that are told; a file with more of them is most likely of another kind altogether.
-const MOST_MISTAKES: usize = 100;
+pub(super) const MOST_MISTAKES: usize = 100;
 
 fn lines(diagnostics: &[Diagnostic]) -> String {
     joined(diagnostics.iter().map(ToString::to_string))

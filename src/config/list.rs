@@ -3,7 +3,7 @@
 //! `#` begins a comment wherever it stands. Nothing is passed over in silence: what is no target is a mistake with its
 //! line and column, and all mistakes of a file are told at once.
 
-use super::diagnostic::{ConfigError, Diagnostic, Source};
+use super::diagnostic::{ConfigError, Diagnostic, MOST_MISTAKES, Source};
 use super::options::{ExcludeError, parse_exclude};
 use crate::target::address::AddressRange;
 use crate::target::foreign::{is_printable, printable};
@@ -81,7 +81,12 @@ fn read_words<E: ToString>(source: &Source, mut read: impl FnMut(&str) -> Result
             let outcome = refuse_unfit(word).and_then(|()| read(word).map_err(|error| error.to_string()));
             if let Err(error) = outcome {
                 let (message, help) = error.split_once("; ").unwrap_or((&error, "mend it or take it out"));
+                // The rest is counted and not told, so nobody asks where it is; in a file of one line, that takes long.
+                let at = if mistakes.len() < MOST_MISTAKES { at } else { begin };
                 mistakes.push(source.diagnostic(at, message, help));
+                if mistakes.len() == MOST_COUNTED {
+                    return mistakes;
+                }
             }
         }
     }
@@ -96,6 +101,9 @@ pub(super) fn refuse_unfit(word: &str) -> Result<(), String> {
     let shown = printable(word);
     Err(format!("`{shown}` is no target; write addresses, networks, ranges or host names"))
 }
+
+/// Mistakes after which a file is taken for something else, and read no further.
+const MOST_COUNTED: usize = 10_000;
 
 /// Host names are the longest that can be written.
 const LONGEST_WORD: usize = 254;
@@ -124,6 +132,13 @@ mod tests {
             ["198.18.0.7", "198.18.1.0/24", "198.18.0.10-198.18.0.20", "2001:db8::1", "db.example.net"];
         assert_eq!(targets(text).expect("a file"), expected);
         assert_eq!(targets("198.18.0.7").expect("no newline at the end"), ["198.18.0.7"]);
+    }
+
+    #[test]
+    fn a_file_of_something_else_in_one_long_line_is_refused_soon() {
+        let told = targets(&"{\"a\":1},".repeat(1 << 19)).expect_err("no targets");
+        assert_eq!(told.lines().count(), 101);
+        assert!(told.ends_with("and 9900 more mistakes"), "{}", &told[told.len() - 40..]);
     }
 
     #[test]
