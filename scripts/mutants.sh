@@ -40,6 +40,7 @@ icmp-number        sim     forged_replies_change_nothing
 icmp-owner         lib     wire::frame::tests::ignores_an_error_about_somebody_elses_packet_or_of_the_other_family
 canary-number      sim     replayed_answers_vouch_for_no_path
 canary-kind        sim     who_answers_for_everybody_else_is_not_believed
+canary-doubts      sim     who_answers_for_the_last_ones_is_not_believed
 canary-retracts    sim     who_answers_for_everybody_else_is_not_believed
 hint-again         sim     a_hint_of_the_network_is_not_the_last_word
 router-heard       sim     an_error_of_a_router_proves_no_silence
@@ -86,7 +87,9 @@ switches() {
             (token.sequence, token.source_port) == acknowledged(reply)' '&target, serial);
             OUT(canary-number) || (token.sequence, token.source_port) == acknowledged(reply)'
     put src/sweep/receiver.rs 'let as_before = is_as_before(cell.reason(), reply);' \
-        'let as_before = is_as_before(cell.reason(), reply) || OUT(canary-kind);'
+        'let as_before = is_as_before(cell.reason(), reply).map(|as_before| as_before || OUT(canary-kind));'
+    put src/sweep/board.rs 'self.doubted_until.set((at + DOUBT).as_nanos());' \
+        'if !OUT(canary-doubts) { self.doubted_until.set((at + DOUBT).as_nanos()); }'
     put src/sweep/sender/voiding.rs '&& board.table.retract(position)' \
         '&& !OUT(canary-retracts) && board.table.retract(position)'
     put src/target/table.rs '|| self.reason().is_hint())' '|| (self.reason().is_hint() && !OUT(hint-again)))'

@@ -7,13 +7,13 @@
 //! - [`sync`]: the one place that atomics come from, so that the model checker can take them over.
 //! - [`wire`]: bytes and their meaning. Frames of probes going out, replies coming in. No input makes it panic.
 //! - [`link`]: probes out and replies in, as two small traits. `packet` goes past the kernel's network stack, `raw`
-//! through   it by packets of our own (this host, tunnels), `connect` by its connections, `sim` nowhere at all;
-//! `switch` puts   several together. Beside them, what the kernel knows of routes; who is there on a local network
-//! (`neighbour`), and   who still is (`watcher`); the fence, which is the last look at where a probe goes, and the
-//! fuse, which is another by   the kernel.
+//!   through it by packets of our own (this host, tunnels), `connect` by its connections, `sim` nowhere at all;
+//!   `switch` puts several together. Beside them, what the kernel knows of routes; who is there on a local network
+//!   (`neighbour`), and who still is (`watcher`); the fence, which is the last look at where a probe goes, and the
+//!   fuse, which is another by the kernel.
 //! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).
-//! - [`sweep`]: the engine. A sender and a receiver work on one board, canaries and a watch say what silence is worth,
-//! a   second look confirms what is open, and the books are closed at the end.
+//! - [`sweep`]: the engine. A sender and a receiver work on one board, canaries and a watch say what silence is
+//!   worth, a second look confirms what is open, and the books are closed at the end.
 //! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.
 //! - [`sink`]: the events that machines read and the text that people read.
 //! - [`config`]: the file's grammar, with the place of every mistake; and the one struct of settings, which file and
@@ -34,15 +34,14 @@
 //! time is a matter of when it was sent ([`sweep::times`]), not of a queue somebody has to keep.
 //!
 //! # What always holds
-//! - **Closed books.** Every declared target is in exactly one column of the ledger;
-//!   [`sweep::ledger::Ledger::check`] is
-//!   called at run time, and a report without it does not exist.
+//! - **Closed books.** Every declared target is in exactly one column of the ledger; [`sweep::ledger::Ledger::check`]
+//!   is called at run time, and a report without it does not exist.
 //! - **No verdict without sight.** The receiver tells the sender when it lost frames, or a path was broken
-//!   ([`sweep::watch`]); tries of that time do not count, and silence is *filtered* only after enough tries that do. A
-//! path   is vouched for by the link's guard up to the next hop ([`link::guard`]), and beyond it by canaries
+//!   ([`sweep::watch`]); tries of that time do not count, and silence is *filtered* only after enough tries that do.
+//!   A path is vouched for by the link's guard up to the next hop ([`link::guard`]), and beyond it by canaries
 //!   ([`sweep::canary`]). Everything else is *unknown*.
 //! - **No alert on one packet.** What is about to be reported has been through a whole handshake, or says that it
-//! failed   ([`sweep::verify`]).
+//!   failed ([`sweep::verify`]).
 //! - **Only our own answers.** A reply counts if it carries the keyed token of a try at a target in flight
 //!   ([`sweep::cookie`]); an ICMP error, if it quotes it.
 //! - **Nothing leaves the scope.** Each link asks the [`link::fence`] about each probe, beside the system call.

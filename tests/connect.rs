@@ -585,9 +585,7 @@ fn hear_all(
 fn number(answer: Answer) -> u32 {
     match answer {
         Answer::SynAck { ack } | Answer::Rst { ack } => ack.wrapping_sub(1),
-        Answer::Icmp { sequence, .. } | Answer::NoNeighbour { sequence } | Answer::NoRoute { sequence } => {
-            sequence
-        }
+        Answer::Icmp { sequence, .. } | Answer::NoNeighbour { sequence } => sequence,
     }
 }
 
@@ -597,7 +595,6 @@ fn word(answers: &HashMap<SocketAddr, Answer>, target: SocketAddr) -> String {
         Some(Answer::Rst { .. }) => "closed".to_owned(),
         Some(Answer::Icmp { icmp_type, code, by, .. }) => format!("icmp {icmp_type}/{code} by {by}"),
         Some(Answer::NoNeighbour { .. }) => "no-neighbour".to_owned(),
-        Some(Answer::NoRoute { .. }) => "no-route".to_owned(),
         None => "silence".to_owned(),
     }
 }

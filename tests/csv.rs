@@ -37,6 +37,7 @@ fn seen(ip: &str, port: u16, reason: Option<Reason>) -> Observation {
         tries: 2,
         rtt_us: reason.map(|_| 812),
         ttl: None,
+        corrects: false,
     }
 }
 

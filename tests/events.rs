@@ -143,6 +143,7 @@ fn observations() -> Vec<(Observation, bool)> {
         tries,
         rtt_us,
         ttl,
+        corrects: false,
     };
     vec![
         (seen("198.18.3.4", 6379, State::Open, Some(Reason::SynAck), 1, Some(812), Some(63)), true),
@@ -161,7 +162,7 @@ fn observations() -> Vec<(Observation, bool)> {
             ),
             false,
         ),
-        (seen("198.18.3.7", 22, State::Unreachable, Some(Reason::NoRoute), 0, None, None), false),
+        (seen("198.18.3.7", 22, State::Unreachable, Some(Reason::NoNeighbour), 0, None, None), false),
         (seen("198.18.3.8", 22, State::Conflict, Some(Reason::Contradiction), 2, Some(5), Some(1)), false),
         (seen("198.18.3.9", 22, State::Unknown, None, 3, None, None), true),
     ]

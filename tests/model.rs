@@ -320,7 +320,7 @@ fn no_answer_of_a_canary_comes_before_its_question_is_known() {
         let mut listener = Listener::new(1);
         let answered = shared.1.has_answered();
         listener.catch_up(&shared.0);
-        let heard = listener.hear(0, 0, true, |serial| serial == 7);
+        let heard = listener.hear(0, 0, Some(true), |serial| serial == 7);
         assert!(heard || !answered, "the answer was heard and the question was not known");
         sender.join().expect("the sender");
         // However that went, the question has exactly one fate in the end.
@@ -401,7 +401,7 @@ fn an_answer_on_the_way_to_the_end_is_entered_or_left_out_whole() {
                     return false;
                 }
                 assert_eq!(board.enter(0, Reason::SynAck), Recorded::First);
-                let _ = board.answers.push(Answer { position: 0, rtt_us: None, ttl: 0 });
+                let _ = board.answers.push(Answer { position: 0, rtt_us: None, ttl: 0, corrects: false });
                 true
             }
         });

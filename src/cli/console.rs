@@ -170,7 +170,8 @@ impl Observer for Console<'_> {
         if matches!(observation.state, State::Open | State::Conflict) {
             self.opens.insert(observation.target, *observation);
         }
-        if self.states.has(observation.state) || observation.state == State::Conflict {
+        let is_wanted = self.states.has(observation.state) || observation.state == State::Conflict;
+        if is_wanted || observation.corrects {
             self.sink.observe(self.events, observation, self.verified)?;
         }
         Ok(())

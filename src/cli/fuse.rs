@@ -14,7 +14,6 @@ use crate::config::settings::Settings;
 use crate::link::fuse::watch::FuseWatch;
 use crate::link::fuse::{Fuse, FuseError, REMOVAL};
 use crate::sweep::cookie::SourcePorts;
-use crate::sweep::report::Verdict;
 use crate::sweep::run::{Ends, Outcome};
 use crate::sync::{Ordering, SignalFlag};
 
@@ -90,9 +89,7 @@ impl Backing {
     pub fn finish(self, outcome: &mut Outcome, interrupt: &SignalFlag) {
         let Some(Err(failure)) = self.0.map(FuseWatch::finish) else { return };
         interrupt.store(true, Ordering::Relaxed);
-        if outcome.report.verdict == Verdict::Complete {
-            outcome.report.verdict = Verdict::Degraded;
-        }
+        outcome.report.degrade();
         outcome.failure = Some(failure);
     }
 }

@@ -143,8 +143,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let (known, look) = second_look.take(&plan, &opens, &allowlist, clock, &interrupt);
     sink.confirm(&events, &second_look.news(&known, &opens, args.states.0))?;
     let report = &mut outcome.report;
-    if look.ended == Ending::Stopped && report.verdict == Verdict::Complete {
-        report.verdict = Verdict::Degraded;
+    if look.ended == Ending::Stopped {
+        report.degrade();
     }
     // What was found is known only now, and no event may be older than one before it.
     let now = Timestamp::now();
@@ -222,8 +222,8 @@ fn plan(args: &Args, settings: &Settings, settled: &Settled, pace: Pace, engine:
 
 /// Whether everything that was to be swept was. What has no address was to be swept as much as what has one.
 fn settle_verdict(report: &mut Report, unresolved: &[Failed]) -> bool {
-    if report.verdict == Verdict::Complete && !unresolved.is_empty() {
-        report.verdict = Verdict::Degraded;
+    if !unresolved.is_empty() {
+        report.degrade();
     }
     report.verdict == Verdict::Complete
 }

@@ -136,6 +136,7 @@ mod tests {
             tries: 1,
             rtt_us: None,
             ttl: None,
+            corrects: false,
         }
     }
 

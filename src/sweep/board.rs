@@ -10,6 +10,7 @@ use super::cookie::Cookie;
 use super::plan::{Plan, defaults};
 use super::seeing::Seeing;
 use super::times::SendTimes;
+use crate::link::clock::Tick;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, CachePadded, Ordering, Queue};
 use crate::target::Target;
 use crate::target::address::number_of;
@@ -20,6 +21,9 @@ use crate::target::table::{Recorded, Table, TableError};
 /// Answers that may wait for the driver. What does not fit is found in the table at the end, without its round-trip
 /// time.
 const ANSWERS: usize = 1 << 16;
+
+/// How long one canary that has changed keeps the sweep from ending: long enough to ask several others.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// Hosts that may wait to be slowed down. One that finds no room is noticed again a little later.
 const LIMITED: usize = 1 << 10;
@@ -65,6 +69,8 @@ pub struct Board<'a> {
     pub foreign: Counter,
     /// Read by the receiver from the kernel.
     pub dropped: Counter,
+    /// Decided by the receiver: until when the answers of late may be somebody else's, in nanoseconds.
+    doubted_until: Counter,
     /// Reckoned by the receiver: how long an answer may take, in nanoseconds.
     patience: Counter,
     /// Decided by the receiver: probes a second over all; 0 for no limit.
@@ -101,6 +107,8 @@ pub struct Answer {
     pub rtt_us: Option<u32>,
     /// Hops left; 0 where the link does not know.
     pub ttl: u8,
+    /// Whether something else was said of the target before.
+    pub corrects: bool,
 }
 
 impl<'a> Board<'a> {
@@ -131,6 +139,7 @@ impl<'a> Board<'a> {
             known: Counter::default(),
             foreign: Counter::default(),
             dropped: Counter::default(),
+            doubted_until: Counter::default(),
             patience: Counter::default(),
             rate: Counter(CachePadded::new(AtomicU64::new(plan.rate.map_or(0, |pps| pps.get().into())))),
             heard: (0..plan.paths()).map(|_| AtomicBool::new(false)).collect(),
@@ -149,6 +158,17 @@ impl<'a> Board<'a> {
     /// Receiver: says how long an answer may take, by what it has seen so far.
     pub fn set_patience(&self, patience: Duration) {
         self.patience.set(patience.as_nanos() as u64);
+    }
+
+    /// Receiver: a canary has answered otherwise than before. Whether somebody else has begun to answer for everybody
+    /// is known when more of them have been asked.
+    pub fn doubt_answers(&self, at: Tick) {
+        self.doubted_until.set((at + DOUBT).as_nanos());
+    }
+
+    /// Sender: whether nothing speaks against the answers so far.
+    pub fn is_calm(&self, now: Tick) -> bool {
+        self.seeing.troubled() == 0 && now.as_nanos() >= self.doubted_until.get()
     }
 
     /// Probes a second over all, by what is known now; `None` for no limit.
@@ -230,18 +250,19 @@ impl<'a> Board<'a> {
     #[inline]
     pub fn enter(&self, position: u64, reason: Reason) -> Recorded {
         let recorded = self.table.record(position, reason);
-        if recorded == Recorded::First {
-            self.answered.add(1);
-        }
         if recorded == Recorded::First || recorded == Recorded::Changed {
             if reason.state() == State::Open {
                 self.open.add(1);
             }
             let is_contradiction =
                 recorded == Recorded::Changed && self.table.get(position).is_contradictory();
+            // Before it counts as answered, so that nobody takes the sweep for done in between.
             if is_contradiction || reason.is_hint() {
                 self.unsettled.add(1);
             }
+        }
+        if recorded == Recorded::First {
+            self.answered.add(1);
         }
         recorded
     }

@@ -281,7 +281,7 @@ impl Books {
         if self.slower.is_empty() {
             return self.gap;
         }
-        self.slower.get(&book).map_or(self.gap, |gap_nanos| self.steps_of(*gap_nanos))
+        self.slower.get(&book).map_or(self.gap, |gap_nanos| self.steps_of(*gap_nanos).max(self.gap))
     }
 
     fn warm(&self, members: impl Iterator<Item = u64>) {

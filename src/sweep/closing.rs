@@ -177,7 +177,7 @@ impl<'a> Driver<'a> {
             let is_news =
                 || doubt.is_some() || cell.is_silent() || self.board.table.mark_reported(position).is_some();
             if (is_wanted || is_wrong) && is_news() {
-                let answer = Answer { position, rtt_us: None, ttl: 0 };
+                let answer = Answer { position, rtt_us: None, ttl: 0, corrects: is_wrong };
                 let observation = Observation { unknown: doubt, ..self.observation(answer, cell, state) };
                 self.observer.observed(&observation)?;
             }
@@ -195,7 +195,7 @@ impl<'a> Driver<'a> {
         if cell.reason() == Reason::NoNeighbour && plan.mute.contains(&path()) {
             return Some(UnknownReason::NothingHeard);
         }
-        if !cell.is_silent() {
+        if !cell.is_silent() && !cell.reason().is_hint() {
             return None;
         }
         let path = path();
@@ -203,7 +203,8 @@ impl<'a> Driver<'a> {
             let may_be_probed = cell.needs_probe(plan.tries);
             return Some(if may_be_probed { silence.never_left[path] } else { silence.too_few[path] });
         }
-        silence.unproven[path]
+        // A hint in enough tries is what it says, if not a proof.
+        if cell.is_silent() { silence.unproven[path] } else { None }
     }
 
     fn path_reports(&self, records: &[PathRecord]) -> Vec<PathReport> {
@@ -237,6 +238,7 @@ impl<'a> Driver<'a> {
             tries: cell.sent(),
             rtt_us: answer.rtt_us,
             ttl: (answer.ttl > 0).then_some(answer.ttl),
+            corrects: answer.corrects,
         }
     }
 }

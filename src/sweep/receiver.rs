@@ -148,13 +148,17 @@ fn counts(board: &Board<'_>, tallies: &[Tally]) -> Counts {
 #[inline]
 fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     let reply = &arrival.reply;
-    let Some(Found { index, position, cell, try_number }) = authenticate(board, ear, reply) else {
+    let Some(Found { index, position, cell, try_number }) = authenticate(board, ear, arrival) else {
         board.foreign.add(1);
         return;
     };
     // The link's own word never was on the network.
-    let by_link = matches!(reply.answer, Said::NoNeighbour { .. } | Said::NoRoute { .. });
-    if by_link { &board.known } else { &board.received }.add(1);
+    let by_link = matches!(reply.answer, Said::NoNeighbour { .. });
+    match (by_link, try_number) {
+        (false, _) => board.received.add(1),
+        (true, Some(_)) => board.known.add(1),
+        (true, None) => {}
+    }
     let path = board.plan.path_of(reply.ip);
     if !board.has_heard(path) && is_by_target(reply) {
         board.note_heard(path);
@@ -179,10 +183,11 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     if let Some(rtt) = rtt {
         ear.trips.note(rtt);
     }
-    if board.plan.wanted.has(reason.state()) || recorded == Recorded::Changed || cell.is_retracted() {
+    let corrects = cell.is_reported() || cell.is_retracted();
+    if board.plan.wanted.has(board.table.get(position).reason().state()) || corrects {
         let rtt_us = rtt.map(|rtt| rtt.as_micros() as u32);
         // A full queue loses only the round-trip time: the driver finds the target in the table at the end.
-        let _ = board.answers.push(Answer { position, rtt_us, ttl: reply.ttl });
+        let _ = board.answers.push(Answer { position, rtt_us, ttl: reply.ttl, corrects });
     }
 }
 
@@ -212,7 +217,7 @@ fn is_by_target(reply: &Reply) -> bool {
     match reply.answer {
         Said::SynAck { .. } | Said::Rst { .. } => true,
         Said::Icmp { by, .. } => by == reply.ip,
-        Said::NoNeighbour { .. } | Said::NoRoute { .. } => false,
+        Said::NoNeighbour { .. } => false,
     }
 }
 
@@ -228,7 +233,8 @@ struct Found {
 
 /// Which of our targets the reply is from, if it answers any probe of ours.
 #[inline]
-fn authenticate(board: &Board<'_>, ear: &mut Ear, reply: &Reply) -> Option<Found> {
+fn authenticate(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) -> Option<Found> {
+    let Arrival { at, reply } = arrival;
     let index = board.plan.scope.index_of(reply.ip, reply.port)?;
     let position = board.order.position_of(index);
     let target = Target { ip: reply.ip, port: reply.port, transport: Transport::Tcp };
@@ -245,21 +251,28 @@ fn authenticate(board: &Board<'_>, ear: &mut Ear, reply: &Reply) -> Option<Found
             (token.sequence, token.source_port) == acknowledged(reply)
         };
         let as_before = is_as_before(cell.reason(), reply);
-        if !ear.canaries.hear(board.plan.path_of(reply.ip), position, as_before, is_answer) {
+        let path = board.plan.path_of(reply.ip);
+        if !ear.canaries.hear(path, position, as_before, is_answer) {
             return None;
+        }
+        // Of a path that is given up, nobody waits for more.
+        if as_before == Some(false) && !board.seeing.is_lost(path) {
+            board.doubt_answers(*at);
         }
     }
     Some(Found { index, position, cell, try_number: answered })
 }
 
 /// Whether a canary answers as a target does that is in a state for this reason: open as open, closed as closed. From
-/// one that has not said yet what it is, either will do; the word of anybody else is no sign of life.
+/// one that has not said yet what it is, either will do. `None` where it does not answer at all: that a host is not
+/// there, or that a router does not know the way, is no sign of life and no sign of anybody else's.
 #[inline]
-fn is_as_before(before: Reason, reply: &Reply) -> bool {
+fn is_as_before(before: Reason, reply: &Reply) -> Option<bool> {
     match reply.answer {
-        Said::SynAck { .. } => before != Reason::Rst,
-        Said::Rst { .. } => before != Reason::SynAck,
-        Said::Icmp { .. } | Said::NoNeighbour { .. } | Said::NoRoute { .. } => false,
+        Said::SynAck { .. } => Some(before != Reason::Rst),
+        Said::Rst { .. } => Some(before != Reason::SynAck),
+        Said::Icmp { .. } => reason_of(reply).is_some_and(|reason| !reason.is_hint()).then_some(false),
+        Said::NoNeighbour { .. } => None,
     }
 }
 
@@ -268,7 +281,7 @@ fn is_as_before(before: Reason, reply: &Reply) -> bool {
 fn acknowledged(reply: &Reply) -> (u32, u16) {
     let sequence = match reply.answer {
         Said::SynAck { ack } | Said::Rst { ack } => ack.wrapping_sub(1),
-        Said::Icmp { sequence, .. } | Said::NoNeighbour { sequence } | Said::NoRoute { sequence } => sequence,
+        Said::Icmp { sequence, .. } | Said::NoNeighbour { sequence } => sequence,
     };
     (sequence, reply.source_port)
 }
@@ -282,6 +295,5 @@ fn reason_of(reply: &Reply) -> Option<Reason> {
         Said::Icmp { icmp_type, code, .. } if reply.ip.is_ipv4() => Reason::of_icmpv4(icmp_type, code),
         Said::Icmp { icmp_type, code, .. } => Reason::of_icmpv6(icmp_type, code),
         Said::NoNeighbour { .. } => Some(Reason::NoNeighbour),
-        Said::NoRoute { .. } => Some(Reason::NoRoute),
     }
 }

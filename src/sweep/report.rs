@@ -32,6 +32,9 @@ pub struct Observation {
     pub rtt_us: Option<u32>,
     /// Hops that the answering packet had left, where the link knows.
     pub ttl: Option<u8>,
+    /// Whether something else has been said of the target before, which this sets right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub corrects: bool,
 }
 
 /// A whole sweep.
@@ -59,6 +62,15 @@ pub struct Report {
     pub packets: Packets,
     /// The paths that probes took, and how far each could be trusted.
     pub paths: Vec<PathReport>,
+}
+
+impl Report {
+    /// Something that was to be swept was not, for a reason that the ledger does not know of.
+    pub fn degrade(&mut self) {
+        if self.verdict == Verdict::Complete {
+            self.verdict = Verdict::Degraded;
+        }
+    }
 }
 
 /// One path of a sweep: an interface, a source address, and a next hop if there is one.
@@ -126,7 +138,7 @@ pub struct Vantage {
 pub enum Verdict {
     /// Every target has its state.
     Complete,
-    /// Some targets are unknown.
+    /// Some targets are unknown, or something else that was asked for is missing.
     Degraded,
     /// The vantage itself saw nothing: not one target is known.
     Blind,

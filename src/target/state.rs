@@ -79,8 +79,6 @@ pub enum Reason {
     IcmpTimeExceeded = 12,
     /// Nobody on the local network has the address.
     NoNeighbour = 13,
-    /// This host has no route there.
-    NoRoute = 14,
 }
 
 impl Reason {
@@ -100,8 +98,7 @@ impl Reason {
             | Reason::IcmpProtoUnreachable
             | Reason::IcmpUnreachable
             | Reason::IcmpTimeExceeded
-            | Reason::NoNeighbour
-            | Reason::NoRoute => State::Unreachable,
+            | Reason::NoNeighbour => State::Unreachable,
         }
     }
 
@@ -173,7 +170,6 @@ impl Reason {
             Reason::IcmpUnreachable => "icmp-unreachable",
             Reason::IcmpTimeExceeded => "icmp-time-exceeded",
             Reason::NoNeighbour => "no-neighbour",
-            Reason::NoRoute => "no-route",
         }
     }
 
@@ -184,7 +180,7 @@ impl Reason {
 }
 
 /// Every reason, in the order of its number.
-const ALL_REASONS: [Reason; 15] = [
+const ALL_REASONS: [Reason; 14] = [
     Reason::NoResponse,
     Reason::SynAck,
     Reason::Rst,
@@ -199,7 +195,6 @@ const ALL_REASONS: [Reason; 15] = [
     Reason::IcmpUnreachable,
     Reason::IcmpTimeExceeded,
     Reason::NoNeighbour,
-    Reason::NoRoute,
 ];
 
 impl fmt::Display for Reason {

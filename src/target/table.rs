@@ -96,9 +96,11 @@ impl Cell {
         self.0 & REASON == Reason::Contradiction as u16
     }
 
-    /// What can be said of the target if this is the end: silence is `filtered` only after `tries` that count.
+    /// What can be said of the target if this is the end: silence is `filtered`, and a hint is what it says, only after
+    /// `tries` that count.
     pub fn state(self, tries: u8) -> State {
-        if self.is_silent() && self.counted() < tries { State::Unknown } else { self.reason().state() }
+        let is_open_question = self.is_silent() || self.reason().is_hint();
+        if is_open_question && self.counted() < tries { State::Unknown } else { self.reason().state() }
     }
 }
 

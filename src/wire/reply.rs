@@ -48,9 +48,4 @@ pub enum Answer {
         /// Sequence number of the probe that was to be sent.
         sequence: u32,
     },
-    /// The link itself knows that the probe cannot arrive, because this host has no route.
-    NoRoute {
-        /// Sequence number of the probe that was to be sent.
-        sequence: u32,
-    },
 }

@@ -156,6 +156,9 @@ pub fn target_spec(data: &[u8]) {
     }
 }
 
+/// Mistakes of one file that are told.
+const TOLD: usize = 100;
+
 /// Any bytes as a file of targets and as one of excludes: every word is either read, as it would be if it were typed,
 /// or told where it stands. A byte order mark changes nothing.
 pub fn targets(data: &[u8]) {
@@ -182,14 +185,19 @@ pub fn targets(data: &[u8]) {
         Err(error) if words.is_empty() => is_told(error, text),
         Err(error) => {
             is_told(error, text);
-            assert_eq!(places(error), positions(&source, &bad), "{error}");
+            // Of more than these, only the first are told, and the rest are counted without a place.
+            if bad.len() <= TOLD {
+                assert_eq!(places(error), positions(&source, &bad), "{error}");
+            }
         }
     }
     match parse_excludes(&source) {
         Ok(ranges) => assert_eq!((&ranges, &not_excluded), (&listed.ranges, &BTreeSet::new())),
         Err(error) => {
             is_told(&error, text);
-            assert_eq!(places(&error), positions(&source, &not_excluded), "{error}");
+            if not_excluded.len() <= TOLD {
+                assert_eq!(places(&error), positions(&source, &not_excluded), "{error}");
+            }
         }
     }
     let marked = parse_targets(&Source::new("fuzz.txt", format!("\u{feff}{text}")));

@@ -41,7 +41,8 @@ pub fn terminate() {
 pub fn interrupt_while_asking() {
     let script = "ip link add far0 type veth peer name far1 && ip address add 198.19.0.1/16 dev far0 && \
                   ip link set far1 up && ip link set far0 up || exit 9; sleep 0.5; \
-                  TERM=xterm script -qec \"timeout --foreground --preserve-status -s INT 3 '$PORTREEVE' sweep --authorization lab \
+                  TERM=xterm script -qec \"timeout --foreground --preserve-status -s INT 3 '$PORTREEVE' sweep \
+                  --authorization lab \
                   198.19.0.0/16 --engine packet --format jsonl\" $LAB_DIR/said >/dev/null";
     let ran = Ran::new(Lab::new(), script);
     assert_eq!(ran.status(), 3, "{}", ran.said());

@@ -138,12 +138,12 @@ impl Listener {
     }
 
     /// Whether an answer from this target of this path answers a question, by `is_answer`. One that is not `as_before`
-    /// vouches for nothing: somebody else may have given it.
+    /// vouches for nothing: somebody else may have given it. One that is no answer at all leaves the question open.
     pub fn hear(
         &mut self,
         path: usize,
         position: u64,
-        as_before: bool,
+        as_before: Option<bool>,
         is_answer: impl Fn(u32) -> bool,
     ) -> bool {
         let place = place_of(path, position);
@@ -153,9 +153,9 @@ impl Listener {
             .rev()
             .find(|asked| asked.question.position == position && is_answer(asked.question.serial));
         let Some(asked) = answered else { return false };
-        if asked.fate == Fate::Waiting && !as_before {
+        if asked.fate == Fate::Waiting && as_before == Some(false) {
             asked.fate = Fate::Changed;
-        } else if asked.fate == Fate::Waiting {
+        } else if asked.fate == Fate::Waiting && as_before == Some(true) {
             asked.fate = Fate::Answered;
             let strand = &mut self.paths[path].strands[asked.question.kind as usize];
             strand.good_until = strand.good_until.max(Some(asked.question.at));

@@ -200,7 +200,9 @@ mod tests {
                 assert!(canaries.announce(question));
                 listener.catch_up(canaries);
                 if answers(now, &question) {
-                    assert!(listener.hear(0, question.position, true, |serial| serial == question.serial));
+                    assert!(
+                        listener.hear(0, question.position, Some(true), |serial| serial == question.serial)
+                    );
                 }
             }
             listener.look(canaries, ms(now), PATIENCE, |path, testimony| {
@@ -323,9 +325,9 @@ mod tests {
         canaries.announce(question);
         listener.look(&canaries, ms(7000), PATIENCE, |_, _| ());
         for _ in 0..2 {
-            assert!(listener.hear(0, question.position, true, |serial| serial == question.serial));
+            assert!(listener.hear(0, question.position, Some(true), |serial| serial == question.serial));
         }
-        assert!(!listener.hear(0, question.position, true, |serial| serial == question.serial + 1));
+        assert!(!listener.hear(0, question.position, Some(true), |serial| serial == question.serial + 1));
         assert_eq!((listener.tallies()[0].asked, listener.tallies()[0].lost), (1, 1));
     }
 
@@ -365,7 +367,10 @@ mod tests {
                     assert!(canaries.announce(question));
                     seeing.note_asked(path, now);
                     listener.catch_up(&canaries);
-                    assert!(listener.hear(path, question.position, true, |serial| serial == question.serial));
+                    assert!(
+                        listener
+                            .hear(path, question.position, Some(true), |serial| serial == question.serial)
+                    );
                 }
                 listener.look(&canaries, now, PATIENCE, |path, testimony| {
                     watch.hear(path, Witness::Canaries, testimony, now);

@@ -157,8 +157,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
             self.pacer.set_rate(share(self.board.rate(), self.number, self.board.senders.len()));
         }
         // Where the sender owes nothing between two steps is where a sweep may end.
-        if self.batch.is_empty() && self.board.is_all_answered() {
-            return Ok(Step::Finished);
+        if self.batch.is_empty() && self.board.is_all_answered() && self.board.is_calm(now) {
+            // Whoever asks the canaries stays as long as others may have to take back an answer.
+            let is_needed = self.caller.is_some() && !self.board.seeing.have_others_ended(self.number);
+            return Ok(if is_needed { Step::Wait(now + LINGER_REST) } else { Step::Finished });
         }
         let room = self.pacer.allowance(now, BATCH);
         if room == 0 {
@@ -183,7 +185,12 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 // The slot is gone. The next lap finds the target again.
                 self.lap_worked = true;
             } else if !self.draws_question(now) || self.gets_slot(position, index, now) {
-                self.add_probe(position, index, now);
+                if self.batch.len() < room {
+                    self.add_probe(position, index, now);
+                } else {
+                    // The question has taken the last place.
+                    self.lap_worked = true;
+                }
             }
         }
         // THEN, on with the walk, a stride at a time.
@@ -294,7 +301,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn linger(&mut self, now: Tick) -> Step {
         self.press_for_word(now);
         let until = self.last_sent + self.board.patience();
-        if self.board.seeing.settled_until() < until {
+        if self.board.seeing.settled_until() < until || !self.board.is_calm(now) {
             return Step::Wait(now + LINGER_REST);
         }
         // The slices once more, and only now: one may have come in, together with the moment that was just read, since
