@@ -471,7 +471,7 @@ fn who_answers_for_everybody_else_is_not_believed() {
 #[test]
 fn who_answers_for_the_last_ones_is_not_believed() {
     for seed in seeds() {
-        let usurped = vec![(ms(280), Tick::from_nanos(u64::MAX), Behaviour::Closed)];
+        let usurped = vec![(ms(297), Tick::from_nanos(u64::MAX), Behaviour::Closed)];
         let scope = scope("198.18.0.0/22", "risky");
         let (network, truth) = open_or_closed(&scope, SimRules { seed, usurped, ..SimRules::default() });
         let plan = Plan { rate: NonZeroU32::new(20_000), ..plan(scope, seed) };
