@@ -32,7 +32,7 @@ lab() {
     local program=$1 word status=0
     shift
     for word in "$@"; do
-        cargo test --quiet --release --test "$program" -- --nocapture "$word" 2>&1 | grep -v -e '^$' -e '0 passed' || status=1
+        cargo test --quiet --release --test "$program" -- --nocapture "$word" 2>&1 | grep -v -e '^$' -e ' 0 passed' || status=1
     done
     return "$status"
 }
