@@ -15,7 +15,8 @@
 //! - [`sweep`]: the engine. A sender and a receiver work on one board, canaries and a watch say what silence is
 //!   worth, a second look confirms what is open, and the books are closed at the end.
 //! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.
-//! - [`sink`]: the events that machines read and the text that people read.
+//! - [`alert`]: the life of a finding, from pending to resolved, and what is said of it. Pure as well.
+//! - [`sink`]: the events that machines read and the text that people read, and the ways by which they leave.
 //! - [`config`]: the file's grammar, with the place of every mistake; and the one struct of settings, which file and
 //!   command line fill in alike.
 //! - [`cli`]: what was typed becomes links, outputs and an exit status.
@@ -52,6 +53,7 @@
 //! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is
 //! told the time, by threads on the machine's clock or by a test in virtual time. No layer below `sink` prints.
 
+pub mod alert;
 pub mod cli;
 pub mod config;
 pub mod link;

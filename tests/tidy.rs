@@ -18,6 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("target", &["sync"]),
     ("sweep", &["sync", "wire", "link", "target"]),
     ("policy", &["target", "sweep::report", "sweep::verified", "sweep::banner"]),
+    ("alert", &["policy", "target", "sweep::report"]),
+    ("store", &["alert", "policy", "target", "sweep::report", "sink::message"]),
     (
         "sink",
         &[
@@ -27,10 +29,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sweep::banner",
             "sweep::verified",
             "policy",
+            "alert",
             "target",
         ],
     ),
-    ("config", &["target", "sweep", "policy"]),
+    ("config", &["target", "sweep", "policy", "alert", "sink::options", "sink::secret"]),
     ("cli", &["sync", "wire", "link", "target", "sweep", "policy", "sink", "config"]),
 ];
 

@@ -1,6 +1,5 @@
 //! A finding: an observation judged by policy.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::allowlist::{Allowance, Expiry};
 pub use super::fingerprint::{Fingerprint, FingerprintError};
+pub use super::kind::{FindingKind, Rule};
 use crate::sweep::banner::Banner;
 use crate::sweep::verified::{AnswersAll, Conduct, Confirmation, Verification};
 use crate::target::foreign::Harmless;
@@ -59,6 +59,15 @@ pub struct Finding {
     /// The host that answers everything, where the finding is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers_all: Option<AnswersAllNote>,
+    /// The name of the expectation that is not met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expectation: Option<String>,
+    /// Who answers for it, where the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The sweep or the sink that it is about, where it is about the program itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// When it was first seen.
     #[serde(serialize_with = "milliseconds")]
     pub first_seen: Timestamp,
@@ -78,6 +87,40 @@ pub fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S:
 }
 
 impl Finding {
+    /// A finding that says nothing yet beside this.
+    pub(super) fn bare(
+        kind: FindingKind,
+        rule: Rule,
+        fingerprint: Fingerprint,
+        severity: Severity,
+        now: Timestamp,
+        message: String,
+    ) -> Self {
+        Finding {
+            kind,
+            fingerprint,
+            severity,
+            ip: None,
+            names: Vec::new(),
+            port: None,
+            transport: None,
+            service: None,
+            rule,
+            allowance: None,
+            verified: None,
+            verification: None,
+            conduct: None,
+            banner: None,
+            answers_all: None,
+            expectation: None,
+            owner: None,
+            about: None,
+            first_seen: now,
+            last_seen: now,
+            message,
+        }
+    }
+
     /// A target that may not be open, and is, or has answered as open and as closed: no allowance names it, or the one
     /// that did has expired. One packet is no proof: where the handshake failed that should have confirmed it, the
     /// finding says so, and is one step less severe.
@@ -109,25 +152,22 @@ impl Finding {
             (_, State::Conflict) => "answers as open and as closed",
             _ => "is open",
         };
+        let fingerprint = Fingerprint::of_target(FindingKind::Exposure, &target);
+        let severity = if verification.has_failed() { severity.one_step_less() } else { severity };
+        let rule = if expired.is_some() { Rule::AllowanceExpired } else { Rule::DefaultClosed };
+        let message = format!("{target}{name} {does}, {judged}: {why}");
         Finding {
-            kind: FindingKind::Exposure,
-            fingerprint: Fingerprint::of_target(FindingKind::Exposure, &target),
-            severity: if verification.has_failed() { one_step_less(severity) } else { severity },
             ip: Some(target.ip),
-            names: Vec::new(),
             port: Some(target.port),
             transport: Some(target.transport),
             service: service.map(|service| service.name.to_owned()),
-            rule: if expired.is_some() { Rule::AllowanceExpired } else { Rule::DefaultClosed },
             allowance: expired.map(AllowanceNote::from),
+            owner: expired.map(|allowance| allowance.owner.clone()),
             verified: Some(verification == Verification::Verified),
             verification: Some(verification),
             conduct: confirmation.conduct,
             banner: confirmation.banner,
-            answers_all: None,
-            first_seen: now,
-            last_seen: now,
-            message: format!("{target}{name} {does}, {judged}: {why}"),
+            ..Finding::bare(FindingKind::Exposure, rule, fingerprint, severity, now, message)
         }
     }
 
@@ -146,25 +186,11 @@ impl Finding {
                 format!("{about} is not used: nothing that it names is open; remove it if nothing should be"),
             ),
         };
+        let fingerprint = Fingerprint::of_allowance(kind, allowance);
         Finding {
-            kind,
-            fingerprint: Fingerprint::of_allowance(kind, allowance),
-            severity: Severity::Info,
-            ip: None,
-            names: Vec::new(),
-            port: None,
-            transport: None,
-            service: None,
-            rule,
             allowance: Some(AllowanceNote::from(allowance)),
-            verified: None,
-            verification: None,
-            conduct: None,
-            banner: None,
-            answers_all: None,
-            first_seen: now,
-            last_seen: now,
-            message,
+            owner: Some(allowance.owner.clone()),
+            ..Finding::bare(kind, rule, fingerprint, Severity::Info, now, message)
         }
     }
 
@@ -173,25 +199,15 @@ impl Finding {
     pub fn answers_all(ip: IpAddr, folded: Folded, host: &AnswersAll, now: Timestamp) -> Self {
         let ip = ip.to_canonical();
         let Folded { ports, listened_to } = folded;
+        let kind = FindingKind::AnswersAll;
+        let (fingerprint, rule) = (Fingerprint::of_host(kind, ip), Rule::DefaultClosed);
+        let message = accepts_everything(ip, folded, host);
+        let note = AnswersAllNote { ports, listened_to, canary_ports: host.canary_ports.clone() };
         Finding {
-            kind: FindingKind::AnswersAll,
-            fingerprint: Fingerprint::of_host(FindingKind::AnswersAll, ip),
-            severity: Severity::Medium,
             ip: Some(ip),
-            names: Vec::new(),
-            port: None,
             transport: Some(Transport::Tcp),
-            service: None,
-            rule: Rule::DefaultClosed,
-            allowance: None,
-            verified: None,
-            verification: None,
-            conduct: None,
-            banner: None,
-            answers_all: Some(AnswersAllNote { ports, listened_to, canary_ports: host.canary_ports.clone() }),
-            first_seen: now,
-            last_seen: now,
-            message: accepts_everything(ip, folded, host),
+            answers_all: Some(note),
+            ..Finding::bare(kind, rule, fingerprint, Severity::Medium, now, message)
         }
     }
 
@@ -243,78 +259,6 @@ fn accepts_everything(ip: IpAddr, folded: Folded, host: &AnswersAll) -> String {
             "{accepts} and {does} the canary ports and the {listened_to} others that were listened to: {what}; \
              {unheard} of {ports} could not be listened to, and a real server may be behind any of them: {remedy}"
         ),
-    }
-}
-
-fn one_step_less(severity: Severity) -> Severity {
-    match severity {
-        Severity::Critical => Severity::High,
-        Severity::High => Severity::Medium,
-        Severity::Medium => Severity::Low,
-        Severity::Low | Severity::Info => Severity::Info,
-    }
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FindingKind {
-    /// A target is open and may not be.
-    Exposure,
-    /// A host accepts every port, and its open ports say nothing one by one.
-    AnswersAll,
-    /// An allowance has expired, and nothing that it named is open any more. Where something is, that is an exposure.
-    AllowanceExpired,
-    /// An allowance holds, and nothing that it names is open.
-    AllowanceUnused,
-}
-
-impl FindingKind {
-    /// The word for it, as in events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FindingKind::Exposure => "exposure",
-            FindingKind::AnswersAll => "answers-all",
-            FindingKind::AllowanceExpired => "allowance-expired",
-            FindingKind::AllowanceUnused => "allowance-unused",
-        }
-    }
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// The rule that a finding breaks.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Rule {
-    /// Whatever is not allowed must be closed.
-    DefaultClosed,
-    /// An allowance ends with its expiry.
-    AllowanceExpired,
-    /// An allowance is there to be used.
-    AllowanceUnused,
-}
-
-impl Rule {
-    /// The word for it, as in events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Rule::DefaultClosed => "default-closed",
-            Rule::AllowanceExpired => "allowance-expired",
-            Rule::AllowanceUnused => "allowance-unused",
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -4,7 +4,9 @@
 //! is either allowed or an exposure; there is nothing in between, and nothing is dropped.
 
 pub mod allowlist;
+pub mod class;
 pub mod evaluate;
 pub mod finding;
 pub mod fingerprint;
 mod index;
+pub mod kind;

@@ -1,8 +1,12 @@
 //! Where results go: the events that machines read, and the text that people read. Each format is one file.
 
+pub mod channel;
 pub mod columns;
 pub mod csv;
 pub mod doubt;
 pub mod event;
 pub mod jsonl;
+pub mod message;
+pub mod options;
+pub mod secret;
 pub mod text;

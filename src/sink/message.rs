@@ -1,0 +1,116 @@
+//! What is put into the outbox for a sink: the same for every kind of sink, which gives it its own form when it sends.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::alert::notice::Notice;
+
+/// One message for one sink. It holds no secret and no layout, so that it may lie in a database for days and be sent by
+/// whatever the sink is configured to be by then.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "about", rename_all = "lowercase")]
+pub enum Message {
+    /// An alert has changed.
+    Alert(Box<Notice>),
+    /// Anything else that has happened, for those who want to hear of everything.
+    Event(Event),
+}
+
+/// An event that is about no alert: a sweep that has begun or ended, a sign of life, a configuration taken up.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// Its identifier; receivers recognise duplicates by it.
+    pub id: Ulid,
+    /// Its kind, such as `sweep.completed`.
+    pub kind: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The whole event as a JSON object of the contract in [`super::event`], `schema`, `event` and `time` included.
+    pub body: serde_json::Value,
+}
+
+impl Message {
+    /// The identifier by which receivers recognise duplicates.
+    pub fn id(&self) -> Ulid {
+        match self {
+            Message::Alert(notice) => notice.id,
+            Message::Event(event) => event.id,
+        }
+    }
+
+    /// Messages of the same key reach a sink in the order in which they were made: an alert's, by its fingerprint.
+    pub fn key(&self) -> &str {
+        match self {
+            Message::Alert(notice) => notice.alert.finding.fingerprint.as_str(),
+            Message::Event(event) => &event.kind,
+        }
+    }
+
+    /// When it was made.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Message::Alert(notice) => notice.time,
+            Message::Event(event) => event.time,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::life::{Alert, Phase};
+    use crate::alert::notice::{SweepRef, Transition};
+    use crate::policy::allowlist::Allowlist;
+    use crate::policy::class::Class;
+    use crate::policy::evaluate::evaluate;
+    use crate::sweep::report::Observation;
+    use crate::sweep::verified::Verifications;
+    use crate::target::scope::Scope;
+    use crate::target::state::Reason;
+    use crate::target::{Target, Transport};
+
+    #[test]
+    fn a_message_comes_back_from_the_outbox_as_it_went_in() {
+        let now: Timestamp = "2026-06-01T00:00:00.123Z".parse().expect("a time");
+        let target = Target { ip: [198, 18, 0, 9].into(), port: 6379, transport: Transport::Tcp };
+        let seen = Observation {
+            target,
+            state: Reason::SynAck.state(),
+            reason: Some(Reason::SynAck),
+            unknown: None,
+            tries: 1,
+            rtt_us: None,
+            ttl: None,
+            corrects: false,
+        };
+        let scope =
+            Scope::new(&["198.18.0.0/24".parse().expect("a network")], &[], "6379".parse().expect("a port"));
+        let (scope, known) = (scope.expect("a scope"), Verifications::default());
+        let mut findings = evaluate(&[seen], &Allowlist::default(), &known, &scope, true, now);
+        let alert = Alert {
+            finding: findings.remove(0),
+            class: Class::security(),
+            state: Phase::Firing,
+            since: now,
+            episode: Ulid::from_parts(1, 2),
+            fired_at: Some(now),
+            resolution: None,
+            flapping: false,
+            failures: 0,
+            members: 0,
+            annotation: None,
+            acknowledged: None,
+            muted: None,
+        };
+        let sweep = Some(SweepRef { id: Ulid::from_parts(5, 6), name: "risky".to_owned() });
+        let notice =
+            Notice { id: Ulid::from_parts(3, 4), time: now, transition: Transition::Firing, sweep, alert };
+        let body = serde_json::json!({"event": "heartbeat", "n": 1});
+        let event = Event { id: Ulid::from_parts(7, 8), kind: "heartbeat".to_owned(), time: now, body };
+        for message in [Message::Alert(Box::new(notice)), Message::Event(event)] {
+            let kept = serde_json::to_string(&message).expect("JSON");
+            assert_eq!(serde_json::from_str::<Message>(&kept).expect("a message"), message, "{kept}");
+        }
+    }
+}
