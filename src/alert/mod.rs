@@ -6,3 +6,5 @@
 
 pub mod life;
 pub mod notice;
+pub mod record;
+pub mod silence;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The number of an address in the one order of all addresses.
@@ -34,7 +35,8 @@ fn reaches_mapped(first: u128, last: u128) -> bool {
 }
 
 /// A non-empty range of addresses of one family, both ends included.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AddressRange {
     first: u128,
     last: u128,
@@ -133,6 +135,20 @@ impl fmt::Display for AddressRange {
             Some(prefix) => write!(f, "{}/{prefix}", self.first()),
             None => write!(f, "{}-{}", self.first(), self.last()),
         }
+    }
+}
+
+impl TryFrom<String> for AddressRange {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl From<AddressRange> for String {
+    fn from(value: AddressRange) -> String {
+        value.to_string()
     }
 }
 

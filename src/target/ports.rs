@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// One service that should not be found open by accident.
@@ -179,7 +180,8 @@ pub fn service(port: u16) -> Option<&'static Service> {
 }
 
 /// A non-empty set of ports from 1 to 65535, sorted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PortSet {
     sorted: Vec<u16>,
 }
@@ -252,6 +254,20 @@ impl fmt::Display for PortSet {
             comma = ",";
         }
         Ok(())
+    }
+}
+
+impl TryFrom<String> for PortSet {
+    type Error = PortError;
+
+    fn try_from(text: String) -> Result<Self, PortError> {
+        text.parse()
+    }
+}
+
+impl From<PortSet> for String {
+    fn from(value: PortSet) -> String {
+        value.to_string()
     }
 }
 
