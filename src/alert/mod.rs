@@ -4,7 +4,12 @@
 //! and the time; it gives the alerts as they are from now on, and the notices of what has changed. Whoever calls it
 //! keeps both in one transaction, so that an alert that has changed and the words about it are never apart.
 
+pub mod advance;
+pub mod book;
+pub mod judge;
 pub mod life;
 pub mod notice;
 pub mod record;
+pub mod rules;
 pub mod silence;
+pub mod tell;

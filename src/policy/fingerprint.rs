@@ -17,7 +17,8 @@ use crate::target::Target;
 /// The hash is of a list of texts, each preceded by its length in bytes as a 64-bit big-endian number, so that no two
 /// lists encode alike. The first text is the version, `portreeve/finding/1`; the second is the kind as in events.
 /// Behind them stand, for a target: the address (IPv4 dotted, IPv6 as in RFC 5952), the transport and the port in
-/// decimal; for a host: the address alone; for an allowance: its ports as printed, then its hosts as printed, sorted.
+/// decimal; for a host: the address alone; for an allowance: its ports as printed, then its hosts as printed, sorted;
+/// for a sweep, a sink or a class: its name.
 /// Nothing else goes in: not the sweep, not the time, not the reason, so that a finding keeps its fingerprint when its
 /// allowance is reworded or renewed.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -45,6 +46,11 @@ impl Fingerprint {
         let texts: Vec<&str> =
             [kind.as_str(), &ports].into_iter().chain(hosts.iter().map(String::as_str)).collect();
         Fingerprint::of_texts(&texts)
+    }
+
+    /// The fingerprint of a finding about something that has a name: a sweep, a sink.
+    pub fn of_name(kind: FindingKind, name: &str) -> Self {
+        Fingerprint::of_texts(&[kind.as_str(), name])
     }
 
     /// The digits.

@@ -6,7 +6,10 @@
 pub mod allowlist;
 pub mod class;
 pub mod evaluate;
+pub mod expectation;
 pub mod finding;
 pub mod fingerprint;
 mod index;
 pub mod kind;
+pub mod outage;
+pub mod own;

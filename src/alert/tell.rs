@@ -1,0 +1,229 @@
+//! Who is told of what: once each time an alert fires, and once when it no longer does.
+//!
+//! Events are told of everything. People are told by comparing what they have been told with how things are: an alert
+//! that fires while they are not to be disturbed is told when the silence ends, if it still fires then, and is never
+//! told if it does not; one that they have been told of is always told to be over.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::advance::{Judgement, Mint, Patience};
+use super::book::{Audience, Book, Word};
+use super::life::{Acknowledgement, Alert, Annotation, Phase, Resolution};
+use super::notice::{SweepRef, Transition};
+use super::record::{Record, Told};
+use super::rules::AlertRules;
+use crate::policy::class::Class;
+use crate::policy::finding::{Finding, Fingerprint};
+use crate::policy::kind::FindingKind;
+
+/// Says why nobody is to be disturbed by an alert, if nobody is.
+pub type Mute<'a> = &'a dyn Fn(&Alert) -> Option<String>;
+
+/// What has happened to alerts, in order.
+pub type Happened = Vec<(Fingerprint, Transition)>;
+
+/// What telling depends on.
+#[derive(Clone, Copy)]
+pub struct Telling<'a> {
+    /// What the operator has said.
+    pub rules: &'a AlertRules,
+    /// Who is not to be disturbed.
+    pub mute: Mute<'a>,
+    /// The sweep that has shown it, where one has.
+    pub sweep: Option<&'a SweepRef>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Says what has happened, tells people what they have not been told, and reminds them of the rest.
+pub fn tell(book: &mut Book, happened: &Happened, telling: &Telling<'_>, mint: Mint<'_>) -> Vec<Word> {
+    note_mutes(book, telling);
+    let mut words = Vec::new();
+    for (fingerprint, transition) in happened {
+        let Some(record) = book.get(fingerprint) else { continue };
+        let (told, muted) = (record.told, record.alert.muted.is_some());
+        let audience = match transition {
+            // Decided below, by how things are.
+            Transition::Firing | Transition::FlappingStarted if told == Told::No => Audience::Events,
+            Transition::Resolved | Transition::FlappingEnded if told != Told::No => Audience::Everybody,
+            Transition::Annotated if record.alert.annotation == Some(Annotation::Confirmed) => {
+                Audience::Events
+            }
+            _ if told != Told::No && !muted => Audience::Everybody,
+            _ => Audience::Events,
+        };
+        let in_storm = told == Told::Storm;
+        let notice = book.notice(fingerprint, *transition, telling.sweep, telling.now, mint);
+        words.extend(notice.map(|notice| Word { notice, audience, in_storm }));
+        if record_is_over(book, fingerprint) {
+            book.change(fingerprint, |record| (record.told, record.remind_at) = (Told::No, None));
+        }
+    }
+    tell_people(book, &mut words, telling, mint);
+    words.extend(reminders(book, telling, mint));
+    words
+}
+
+/// Whether people are no longer waiting for a word on it.
+fn record_is_over(book: &Book, fingerprint: &Fingerprint) -> bool {
+    book.get(fingerprint)
+        .is_some_and(|record| record.alert.state == Phase::Resolved && record.told != Told::No)
+}
+
+/// Writes into each alert whether anybody may be disturbed by it now.
+fn note_mutes(book: &mut Book, telling: &Telling<'_>) {
+    let changed: Vec<(Fingerprint, Option<String>)> = book
+        .records()
+        .filter(|record| record.alert.state == Phase::Firing)
+        .map(|record| (record, (telling.mute)(&record.alert)))
+        .filter(|(record, muted)| record.alert.muted != *muted)
+        .map(|(record, muted)| (record.alert.finding.fingerprint.clone(), muted))
+        .collect();
+    for (fingerprint, muted) in changed {
+        book.change(&fingerprint, |record| record.alert.muted = muted);
+    }
+}
+
+/// Tells people of everything that fires and that they have not been told of; many at once by one message.
+fn tell_people(book: &mut Book, words: &mut Vec<Word>, telling: &Telling<'_>, mint: Mint<'_>) {
+    let is_untold = |record: &&Record| {
+        record.alert.state == Phase::Firing
+            && record.told == Told::No
+            && record.alert.muted.is_none()
+            && record.alert.finding.kind != FindingKind::Storm
+    };
+    let mut untold: BTreeMap<Class, Vec<Fingerprint>> = BTreeMap::new();
+    for record in book.records().filter(is_untold) {
+        let fingerprint = record.alert.finding.fingerprint.clone();
+        untold.entry(record.alert.class.clone()).or_default().push(fingerprint);
+    }
+    let remind_at = next_reminder(telling);
+    let begins =
+        |word: &Word| matches!(word.notice.transition, Transition::Firing | Transition::FlappingStarted);
+    // What events are told of an alert is told to people too, so that both have one identifier.
+    let said: BTreeMap<Fingerprint, usize> = (0..)
+        .zip(&*words)
+        .filter(|(_, word)| begins(word))
+        .map(|(at, word)| (word.notice.alert.finding.fingerprint.clone(), at))
+        .collect();
+    let mut stormy = Vec::new();
+    for (class, fingerprints) in untold {
+        let is_storm = fingerprints.len() > telling.rules.storm_above as usize;
+        let told = if is_storm { Told::Storm } else { Told::Each };
+        for fingerprint in &fingerprints {
+            book.change(fingerprint, |record| {
+                record.told = told;
+                // The storm reminds of its own.
+                record.remind_at = remind_at.filter(|_| !is_storm);
+            });
+            match said.get(fingerprint).and_then(|at| words.get_mut(*at)) {
+                Some(word) => (word.audience, word.in_storm) = (Audience::Everybody, is_storm),
+                None => {
+                    let notice =
+                        book.notice(fingerprint, Transition::Firing, telling.sweep, telling.now, mint);
+                    let say = |notice| Word { notice, audience: Audience::People, in_storm: is_storm };
+                    words.extend(notice.map(say));
+                }
+            }
+        }
+        if is_storm {
+            stormy.push(class);
+        }
+    }
+    tell_storms(book, &stormy, words, telling, mint);
+}
+
+/// Begins a storm for each class that has one now, goes on with those that have not ended, and ends the others.
+fn tell_storms(
+    book: &mut Book,
+    stormy: &[Class],
+    words: &mut Vec<Word>,
+    telling: &Telling<'_>,
+    mint: Mint<'_>,
+) {
+    let mut members: BTreeMap<Class, Vec<&Finding>> = BTreeMap::new();
+    for record in book.records().filter(|record| record.told == Told::Storm) {
+        if record.alert.finding.kind != FindingKind::Storm && record.alert.state == Phase::Firing {
+            members.entry(record.alert.class.clone()).or_default().push(&record.alert.finding);
+        }
+    }
+    let storms: Vec<Class> = book
+        .records()
+        .filter(|record| {
+            record.alert.finding.kind == FindingKind::Storm && record.alert.state == Phase::Firing
+        })
+        .map(|record| record.alert.class.clone())
+        .collect();
+    let mut judgements = Vec::new();
+    for class in members.keys().chain(&storms) {
+        let found = members.get(class).map_or(&[][..], Vec::as_slice);
+        if judgements.iter().any(|(known, ..): &(Class, Judgement, usize)| known == class) {
+            continue;
+        }
+        let finding = Finding::storm(class, found, telling.now);
+        let holds = if found.is_empty() { Err(Resolution::Seen) } else { Ok(()) };
+        let judgement = Judgement { finding, class: class.clone(), holds, patience: Patience::NONE };
+        judgements.push((class.clone(), judgement, found.len()));
+    }
+    for (class, judgement, count) in judgements {
+        let fingerprint = judgement.finding.fingerprint.clone();
+        let transition = book.advance(&judgement, telling.rules, telling.now, mint);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if book.get(&fingerprint).is_some_and(|record| record.alert.members != count) {
+            book.change(&fingerprint, |record| record.alert.members = count);
+        }
+        // More of the same, and again too many at once: that is told too.
+        let grown = stormy.contains(&class).then_some(Transition::Escalated);
+        let Some(transition) = transition.or(grown) else { continue };
+        let told = if transition == Transition::Resolved { Told::No } else { Told::Each };
+        let remind_at = next_reminder(telling).filter(|_| told != Told::No);
+        book.change(&fingerprint, |record| (record.told, record.remind_at) = (told, remind_at));
+        let notice = book.notice(&fingerprint, transition, telling.sweep, telling.now, mint);
+        words.extend(notice.map(|notice| Word { notice, audience: Audience::Everybody, in_storm: false }));
+    }
+}
+
+fn next_reminder(telling: &Telling<'_>) -> Option<Timestamp> {
+    let every = SignedDuration::try_from(telling.rules.remind_every?).ok()?;
+    telling.now.checked_add(every).ok()
+}
+
+/// Reminds people of what goes on, and that nobody has taken on.
+fn reminders(book: &mut Book, telling: &Telling<'_>, mint: Mint<'_>) -> Vec<Word> {
+    let is_due = |record: &&Record| {
+        record.alert.state == Phase::Firing
+            && record.told != Told::No
+            && record.alert.acknowledged.is_none()
+            && record.alert.muted.is_none()
+            && record.remind_at.is_some_and(|at| at <= telling.now)
+    };
+    let due: Vec<Fingerprint> =
+        book.records().filter(is_due).map(|record| record.alert.finding.fingerprint.clone()).collect();
+    let mut words = Vec::new();
+    for fingerprint in due {
+        book.change(&fingerprint, |record| record.remind_at = next_reminder(telling));
+        let notice = book.notice(&fingerprint, Transition::Reminder, None, telling.now, mint);
+        words.extend(notice.map(|notice| Word { notice, audience: Audience::People, in_storm: false }));
+    }
+    words
+}
+
+/// Notes that somebody has taken an alert on; `None` where it does not fire.
+pub fn acknowledge(book: &mut Book, fingerprint: &Fingerprint, by: Acknowledgement) -> Option<Happened> {
+    book.get(fingerprint).filter(|record| record.alert.state == Phase::Firing)?;
+    book.change(fingerprint, |record| record.alert.acknowledged = Some(by));
+    Some(vec![(fingerprint.clone(), Transition::Acknowledged)])
+}
+
+/// Notes what a second look has shown; nothing where that is known, or the alert no longer fires.
+pub fn annotate(book: &mut Book, fingerprint: &Fingerprint, shown: Annotation) -> Happened {
+    let is_new =
+        |record: &&Record| record.alert.state == Phase::Firing && record.alert.annotation != Some(shown);
+    if book.get(fingerprint).filter(is_new).is_none() {
+        return Happened::new();
+    }
+    book.change(fingerprint, |record| record.alert.annotation = Some(shown));
+    vec![(fingerprint.clone(), Transition::Annotated)]
+}
