@@ -62,4 +62,5 @@ pub mod sink;
 pub mod sweep;
 pub mod sync;
 pub mod target;
+pub mod watch;
 pub mod wire;
