@@ -16,6 +16,7 @@
 //!   worth, a second look confirms what is open, and the books are closed at the end.
 //! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.
 //! - [`alert`]: the life of a finding, from pending to resolved, and what is said of it. Pure as well.
+//! - [`store`]: what is kept of all this in one SQLite database, and the outbox. The only SQL.
 //! - [`sink`]: the events that machines read and the text that people read, and the ways by which they leave.
 //! - [`config`]: the file's grammar, with the place of every mistake; and the one struct of settings, which file and
 //!   command line fill in alike.
@@ -59,6 +60,7 @@ pub mod config;
 pub mod link;
 pub mod policy;
 pub mod sink;
+pub mod store;
 pub mod sweep;
 pub mod sync;
 pub mod target;

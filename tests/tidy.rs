@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sweep", &["sync", "wire", "link", "target"]),
     ("policy", &["target", "sweep::report", "sweep::verified", "sweep::banner"]),
     ("alert", &["policy", "target", "sweep::report"]),
-    ("store", &["alert", "policy", "target", "sweep::report", "sink::message"]),
+    ("store", &["alert", "policy", "target", "sweep::report", "sweep::ledger", "sink::message"]),
     (
         "sink",
         &[
