@@ -1,6 +1,8 @@
 //! Certificates for servers of our own: good ones, and one for each way to be bad.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+#![allow(dead_code, reason = "each test uses its part of it")]
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,9 +23,11 @@ pub struct Certificate {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    /// One of this name.
+    pub fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Authority { issuer: Issuer::new(params, key), pem }
@@ -62,7 +66,8 @@ impl Certificate {
     /// One that nobody has signed but itself.
     pub fn self_signed(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
         let chain = params.self_signed(&key).expect("a certificate").pem();
         Certificate { chain, key: key.serialize_pem() }
     }

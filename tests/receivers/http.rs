@@ -2,6 +2,8 @@
 //!
 //! It listens on the loopback only, keeps every request that it has read, and ends with its value.
 
+#![allow(dead_code, reason = "each test uses its part of it")]
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -254,11 +256,7 @@ fn is_pause(error: &io::Error) -> bool {
 }
 
 /// Reads a request whose length its header tells; `None` at the end.
-fn next_request(
-    stream: &mut impl Read,
-    read: &mut Vec<u8>,
-    shared: &Shared,
-) -> io::Result<Option<Request>> {
+fn next_request(stream: &mut impl Read, read: &mut Vec<u8>, shared: &Shared) -> io::Result<Option<Request>> {
     let mut more = [0; 16 << 10];
     loop {
         if let Some((request, used)) = parse(read) {
@@ -282,8 +280,7 @@ fn parse(read: &[u8]) -> Option<(Request, usize)> {
     let mut first = lines.next()?.split(' ').map(str::to_owned);
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut request =
-        Request { method: first.next()?, path: first.next()?, headers, ..Request::default() };
+    let mut request = Request { method: first.next()?, path: first.next()?, headers, ..Request::default() };
     let whole = end + 4 + request.header("content-length").parse().unwrap_or(0);
     request.body = read.get(end + 4..whole)?.to_vec();
     Some((request, whole))

@@ -1,5 +1,7 @@
 //! Notices to deliver.
 
+#![allow(dead_code, reason = "each test uses its part of it")]
+
 use jiff::Timestamp;
 use portreeve::alert::notice::Notice;
 use portreeve::sink::message::Message;
@@ -16,6 +18,7 @@ pub fn now() -> Timestamp {
 }
 
 /// What an exposure's first notice is, with these fields instead or besides.
+#[expect(clippy::needless_pass_by_value, reason = "it is written at the place of the call")]
 pub fn notice(with: Value) -> Notice {
     let mut notice = json!({
         "id": "01JX0000000000000000000001",

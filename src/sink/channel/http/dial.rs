@@ -1,8 +1,8 @@
 //! Connections, within a time and within networks.
 //!
-//! The library asks [`Resolve`] for the addresses of each request, and [`Dial`] for each connection, which goes to one of
-//! these addresses. Both get what is left of the request's time, and every single read and write after that gets what is
-//! left by then.
+//! The library asks [`Resolve`] for the addresses of each request, and [`Dial`] for each connection, which goes to one
+//! of these addresses. Both get what is left of the request's time, and every single read and write after that gets
+//! what is left by then.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -234,7 +234,10 @@ impl Transport for Line {
         let output = &self.buffers.output()[..amount];
         let sent = match &mut self.stream {
             Stream::Plain(timed) => timed.write_all(output),
-            Stream::Tls(session) => session.write_all(output).and_then(|()| session.flush()),
+            Stream::Tls(session) => session
+                .write_all(output)
+                .and_then(|()| session.flush())
+                .map_err(|error| last_words(session).unwrap_or(error)),
         };
         sent.map_err(|error| timed_out(error, timeout))
     }
@@ -279,6 +282,13 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").finish_non_exhaustive()
     }
+}
+
+/// Why a server has hung up, if it has said so: that it does not know our certificate, for one, comes only after what
+/// it asked for has been sent, and after the end of the connection.
+fn last_words(session: &mut StreamOwned<ClientConnection, Timed>) -> Option<io::Error> {
+    session.conn.read_tls(&mut session.sock).ok()?;
+    session.conn.process_new_packets().err().map(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// An error in words of ours.

@@ -1,9 +1,9 @@
 //! `webhook`: an HTTP POST of each event, signed after the Standard Webhooks specification.
 //!
 //! # Wire format
-//! The body is the event as JSON, or what the operator's template makes of it. `webhook-id` is the message's identifier,
-//! the same however often it is sent; `webhook-timestamp` is the time of this attempt, in seconds since 1970;
-//! `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of `id.timestamp.body`. The key is what follows
+//! The body is the event as JSON, or what the operator's template makes of it. `webhook-id` is the message's
+//! identifier, the same however often it is sent; `webhook-timestamp` is the time of this attempt, in seconds since
+//! 1970; `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of `id.timestamp.body`. The key is what follows
 //! `whsec_`, decoded from base64, or whatever else the secret is, as it is.
 
 mod template;

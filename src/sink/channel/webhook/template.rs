@@ -1,7 +1,8 @@
 //! Bodies that the operator has written: templates, with the event as their variables.
 //!
-//! Where the body is JSON, whatever a template inserts becomes a JSON value, quotes and all. So no name and no banner can
-//! break out of the place that it was given, and a template that puts quotes around it is found out when it is read.
+//! Where the body is JSON, whatever a template inserts becomes a JSON value, quotes and all. So no name and no banner
+//! can break out of the place that it was given, and a template that puts quotes around it is found out when it is
+//! read.
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
