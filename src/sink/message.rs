@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::alert::notice::Notice;
+use super::event::SCHEMA;
+use crate::alert::life::Alert;
+use crate::alert::notice::{Notice, Transition};
+use crate::policy::finding::milliseconds;
 
 /// One message for one sink. It holds no secret and no layout, so that it may lie in a database for days and be sent by
 /// whatever the sink is configured to be by then.
@@ -52,6 +55,58 @@ impl Message {
         match self {
             Message::Alert(notice) => notice.time,
             Message::Event(event) => event.time,
+        }
+    }
+
+    /// The event that machines read.
+    pub fn event(&self) -> EventJson<'_> {
+        match self {
+            Message::Alert(notice) => EventJson::Alert(Box::new(AlertEvent::from(&**notice))),
+            Message::Event(event) => EventJson::Other(&event.body),
+        }
+    }
+}
+
+/// A message as an event of the contract in [`super::event`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum EventJson<'a> {
+    /// An alert has changed.
+    Alert(Box<AlertEvent<'a>>),
+    /// Anything else, as it was written.
+    Other(&'a serde_json::Value),
+}
+
+/// `alert`: an alert has changed. Beside what every event begins with, it has its own identifier, the transition, the
+/// sweep that has shown it, and everything that is known of the alert.
+#[derive(Clone, Debug, Serialize)]
+pub struct AlertEvent<'a> {
+    schema: &'static str,
+    event: &'static str,
+    #[serde(serialize_with = "milliseconds")]
+    time: Timestamp,
+    id: Ulid,
+    transition: Transition,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep: Option<Ulid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep_name: Option<&'a str>,
+    #[serde(flatten)]
+    alert: &'a Alert,
+}
+
+impl<'a> From<&'a Notice> for AlertEvent<'a> {
+    fn from(notice: &'a Notice) -> Self {
+        let sweep = notice.sweep.as_ref();
+        AlertEvent {
+            schema: SCHEMA,
+            event: "alert",
+            time: notice.time,
+            id: notice.id,
+            transition: notice.transition,
+            sweep: sweep.map(|sweep| sweep.id),
+            sweep_name: sweep.map(|sweep| sweep.name.as_str()),
+            alert: &notice.alert,
         }
     }
 }

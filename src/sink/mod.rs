@@ -8,5 +8,7 @@ pub mod event;
 pub mod jsonl;
 pub mod message;
 pub mod options;
+pub mod plain;
 pub mod secret;
 pub mod text;
+pub mod wording;

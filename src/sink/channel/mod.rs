@@ -2,11 +2,19 @@
 //!
 //! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps nothing:
 //! what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing here
-//! reads a clock, retries, or blocks for longer than the channel's own timeout.
+//! reads a clock or retries. An attempt takes no longer than the channel's own timeout, and none of a batch begins
+//! after it.
 
+pub mod alertmanager;
+pub mod http;
+pub mod pagerduty;
+pub mod slack;
 pub mod tls;
+pub mod webhook;
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::message::Message;
 use crate::alert::life::Alert;
@@ -20,7 +28,7 @@ pub trait Channel: Send {
 
     /// Hands messages over, in this order, and says of each what became of it. A channel that has failed at one leaves
     /// the rest alone: answers may be fewer than messages, and then the others have not been tried.
-    fn deliver(&mut self, messages: &[Message]) -> Vec<Delivery>;
+    fn deliver(&mut self, messages: &[Message], now: Timestamp) -> Vec<Delivery>;
 
     /// How often its receiver must be told of what fires, or it would take it for over.
     fn refresh_every(&self) -> Option<Duration> {
@@ -31,7 +39,7 @@ pub trait Channel: Send {
     ///
     /// # Errors
     /// Why it could not, in words.
-    fn refresh(&mut self, _alerts: &[Alert]) -> Result<(), String> {
+    fn refresh(&mut self, _alerts: &[Alert], _now: Timestamp) -> Result<(), String> {
         Ok(())
     }
 }
