@@ -29,6 +29,10 @@ pub enum FindingKind {
     SweepMissed,
     /// A message could not be delivered, for good.
     DeliveryFailed,
+    /// The database cannot be written.
+    StoreFailed,
+    /// A changed configuration or allowlist has mistakes, and what was there before holds on.
+    ConfigRejected,
     /// The clock of this host has jumped.
     ClockStepped,
     /// So many exposures at once that they have one page together.
@@ -39,7 +43,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [FindingKind; 12] = [
+    pub const ALL: [FindingKind; 14] = [
         FindingKind::Exposure,
         FindingKind::AnswersAll,
         FindingKind::AllowanceExpired,
@@ -49,6 +53,8 @@ impl FindingKind {
         FindingKind::VantageBlind,
         FindingKind::SweepMissed,
         FindingKind::DeliveryFailed,
+        FindingKind::StoreFailed,
+        FindingKind::ConfigRejected,
         FindingKind::ClockStepped,
         FindingKind::Storm,
         FindingKind::Drill,
@@ -66,6 +72,8 @@ impl FindingKind {
             FindingKind::VantageBlind => "vantage-blind",
             FindingKind::SweepMissed => "sweep-missed",
             FindingKind::DeliveryFailed => "delivery-failed",
+            FindingKind::StoreFailed => "store-failed",
+            FindingKind::ConfigRejected => "config-rejected",
             FindingKind::ClockStepped => "clock-stepped",
             FindingKind::Storm => "storm",
             FindingKind::Drill => "drill",
@@ -86,6 +94,8 @@ impl FindingKind {
             FindingKind::VantageBlind
             | FindingKind::SweepMissed
             | FindingKind::DeliveryFailed
+            | FindingKind::StoreFailed
+            | FindingKind::ConfigRejected
             | FindingKind::ClockStepped => Class::own(),
         }
     }
@@ -123,6 +133,10 @@ pub enum Rule {
     Schedule,
     /// Every message arrives.
     Delivery,
+    /// What has been seen and said is on disk.
+    Storage,
+    /// What the operator has written is what holds.
+    Configuration,
     /// Time goes on evenly.
     Clock,
     /// Nobody is paged a thousand times at once.
@@ -143,6 +157,8 @@ impl Rule {
             Rule::Sight => "sight",
             Rule::Schedule => "schedule",
             Rule::Delivery => "delivery",
+            Rule::Storage => "storage",
+            Rule::Configuration => "configuration",
             Rule::Clock => "clock",
             Rule::StormGuard => "storm-guard",
             Rule::Drill => "drill",

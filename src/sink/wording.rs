@@ -164,7 +164,9 @@ fn subject(alert: &Alert) -> String {
         | FindingKind::ClockStepped => finding.message.clone(),
         FindingKind::VantageBlind | FindingKind::SweepMissed => format!("sweep {about}"),
         FindingKind::DeliveryFailed => format!("sink {about}"),
-        FindingKind::Storm => format!("{} alerts at once", alert.members),
+        FindingKind::StoreFailed => "the database".to_owned(),
+        FindingKind::ConfigRejected => about.to_owned(),
+        FindingKind::Storm => format!("{} {} alerts at once", alert.members, alert.class),
         FindingKind::Drill => "only a test".to_owned(),
     }
 }
@@ -181,6 +183,8 @@ fn claim(finding: &Finding) -> &'static str {
         FindingKind::VantageBlind => " did not see everything",
         FindingKind::SweepMissed => " did not begin when it was due",
         FindingKind::DeliveryFailed => " does not get its messages",
+        FindingKind::StoreFailed => " cannot be written",
+        FindingKind::ConfigRejected => " has mistakes and is not taken up",
         FindingKind::Drill => ", nothing is wrong",
         FindingKind::AllowanceExpired
         | FindingKind::AllowanceUnused

@@ -16,6 +16,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row as Columns, params};
+use ulid::Ulid;
 
 use super::codec::{Sql, count, optional_time, signed, time, to_json};
 use super::error::StoreError;
@@ -130,6 +131,19 @@ impl Reader {
                 Ok(Backlog { pending: count(row, 0)?, oldest, next_due })
             });
             Ok(backlog.optional()?.unwrap_or_default())
+        })
+    }
+
+    /// Where a message is on its way to a sink, if it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn row_of(&self, sink: &str, id: Ulid) -> Result<Option<Row>, StoreError> {
+        self.run("look for a message", |sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT row FROM outbox WHERE id = ?1 AND sink = (SELECT id FROM sinks WHERE name = ?2)",
+            )?;
+            statement.query_row(params![id.to_bytes(), sink], |row| row.get(0).map(Row)).optional()
         })
     }
 

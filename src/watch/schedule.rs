@@ -35,9 +35,13 @@ impl Beat {
         self.next
     }
 
-    /// A sweep has begun: the next is due one interval after the due time of this one.
-    pub fn begin(&mut self) {
-        self.next = self.next.saturating_add(self.interval);
+    /// A sweep has begun, for the last due time that has passed; says how many passed before that. The next is due one
+    /// interval after the due time of this one.
+    pub fn begin(&mut self, now: Duration) -> u32 {
+        let passed = now.saturating_sub(self.next).as_nanos() / self.interval.as_nanos();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        self.next = self.next.saturating_add(self.interval.saturating_mul(passed.saturating_add(1)));
+        passed
     }
 
     /// Leaves out the due times that have passed, and says how many those were.
@@ -135,19 +139,13 @@ mod tests {
     #[test]
     fn intervals_do_not_drift_and_never_stack() {
         let mut beat = Beat::new(seconds(60), seconds(1000));
-        assert_eq!(beat.next(), seconds(1000));
-        beat.begin();
+        assert_eq!((beat.begin(seconds(1000)), beat.next()), (0, seconds(1060)));
         // However long the sweep took, the next is due a minute after this one was.
         assert_eq!((beat.skip(seconds(1042)), beat.next()), (0, seconds(1060)));
-        beat.begin();
+        assert_eq!((beat.begin(seconds(1063)), beat.next()), (0, seconds(1120)), "begun late, by jitter or load");
         assert_eq!((beat.skip(seconds(1121)), beat.next()), (1, seconds(1180)));
-        beat.begin();
-        // A night's suspension: one run comes up next, the others are skipped.
-        assert_eq!(
-            (beat.skip(seconds(1240 + 28_800)), beat.next()),
-            (480, seconds(1240 + 28_800)),
-            "due right now"
-        );
+        // A night's suspension: one run, for the last due time, and the others are missed.
+        assert_eq!((beat.begin(seconds(1180 + 28_800)), beat.next()), (480, seconds(1240 + 28_800)));
     }
 
     fn time(text: &str) -> Timestamp {

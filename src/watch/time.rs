@@ -5,6 +5,7 @@
 //! a jump is not believed before it has lasted for an hour; until then the time goes on as before, and the jump is an
 //! alert of its own.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -95,6 +96,44 @@ impl TrustedTime {
         }
         *self = TrustedTime::new(wall, since_boot);
         Some(Step::Believed(off))
+    }
+}
+
+/// The one clock of the daemon, which all of its threads ask.
+pub struct Time {
+    source: Box<dyn TimeSource>,
+    trusted: Mutex<TrustedTime>,
+}
+
+impl Time {
+    /// A clock that believes its source as it is now.
+    pub fn new(source: Box<dyn TimeSource>) -> Self {
+        let trusted = Mutex::new(TrustedTime::new(source.wall(), source.since_boot()));
+        Time { source, trusted }
+    }
+
+    /// The time that is believed.
+    pub fn now(&self) -> Timestamp {
+        self.lock().at(self.source.since_boot())
+    }
+
+    /// The time of day, as the machine has it: for schedules, and for nothing else.
+    pub fn wall(&self) -> Timestamp {
+        self.source.wall()
+    }
+
+    /// Time since the machine was started.
+    pub fn since_boot(&self) -> Duration {
+        self.source.since_boot()
+    }
+
+    /// Looks whether the clock has jumped since the last look.
+    pub fn look(&self) -> Option<Step> {
+        self.lock().look(self.source.wall(), self.source.since_boot())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TrustedTime> {
+        self.trusted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,277 @@
+//! One sweep of a watch: read what holds, sweep, judge, and bring it to the desk.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::io;
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::desk::{Change, Desk};
+use super::time::Time;
+use crate::alert::advance::Mint;
+use crate::alert::book::Book;
+use crate::alert::judge::{Seen, judge};
+use crate::alert::life::Alert;
+use crate::alert::notice::SweepRef;
+use crate::config::diagnostic::ConfigError;
+use crate::config::file::Config;
+use crate::config::file::load_allowlist;
+use crate::config::resolve::system_lookup;
+use crate::config::sources::{self, Gathered, SourceError};
+use crate::config::watch::WatchEntry;
+use crate::job::listener::{Aside, Listener};
+use crate::job::{Job, JobError, Outcome};
+use crate::link::packet::RECEIVE_RING_BYTES;
+use crate::policy::allowlist::{Allowance, Allowlist};
+use crate::policy::class::Class;
+use crate::policy::evaluate::expiring;
+use crate::policy::expectation::Expectation;
+use crate::policy::finding::Finding;
+use crate::policy::outage::{check, expected};
+use crate::sink::event::Run;
+use crate::sink::message::Event;
+use crate::store::Transaction;
+use crate::sweep::plan::StateSet;
+use crate::sweep::report::{Observation, Verdict};
+use crate::sweep::run::{Observer, Progress};
+use crate::sweep::verified::Confirmation;
+use crate::sync::{Ordering, SignalFlag};
+use crate::target::Target;
+use crate::target::scope::Scope;
+use crate::target::state::State;
+
+/// Why a sweep came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
+    /// Its allowlist cannot be read, and there is none from before.
+    #[error(transparent)]
+    Allowlist(#[from] ConfigError),
+    /// It could not be made.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// Somebody stopped it.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What a sweep came to, when everything that it has to say is on its way.
+#[derive(Debug)]
+pub struct Cycled {
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// The alerts that have changed by it.
+    pub changed: Vec<Alert>,
+    /// What was swept.
+    pub scope: Scope,
+    /// The interface that it was bound to.
+    pub interface: Option<String>,
+}
+
+/// One watch, and what it remembers from one sweep to the next.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    /// The last allowlist without mistakes.
+    allowances: Option<Vec<Allowance>>,
+}
+
+impl Watcher {
+    /// Makes one sweep.
+    ///
+    /// # Errors
+    /// See [`CycleError`]. What was found before an error is nothing that anybody vouches for, and is not told.
+    pub fn cycle(
+        &mut self,
+        watch: &WatchEntry,
+        config: &Config,
+        desk: &Desk,
+        time: &Time,
+        interrupt: &SignalFlag,
+    ) -> Result<Cycled, CycleError> {
+        let began = time.wall();
+        let settings = watch.settings.clone().or(config.settings.clone());
+        let allowlist = self.allowlist(config, desk, time)?;
+        let gathered = sources::read(settings, &mut io::empty())?.resolve(system_lookup)?;
+        let interface = gathered.settings.interface.clone();
+        let outcome = sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(CycleError::Stopped);
+        }
+        let (outcome, seen) = outcome;
+        let changed = bring(watch, config, desk, time, &allowlist, &outcome, &seen, began);
+        let Outcome { scope, report, .. } = outcome;
+        Ok(Cycled { verdict: report.verdict, changed, scope, interface })
+    }
+
+    /// What may be open now. Where the file of it has come to have mistakes, what it said before holds on.
+    fn allowlist(&mut self, config: &Config, desk: &Desk, time: &Time) -> Result<Allowlist, CycleError> {
+        let mut allowances = config.allow.clone();
+        if let Some(path) = &config.settings.allowlist {
+            let name = path.display().to_string();
+            match load_allowlist(path) {
+                Ok(loaded) => {
+                    desk.report(Finding::config_rejected(&name, "", time.now()), false, None, time.now());
+                    self.allowances = Some(loaded);
+                }
+                Err(error) if self.allowances.is_some() => {
+                    let finding = Finding::config_rejected(&name, &error.to_string(), time.now());
+                    desk.report(finding, true, None, time.now());
+                }
+                Err(error) => return Err(error.into()),
+            }
+            allowances.extend(self.allowances.clone().unwrap_or_default());
+        }
+        // What must be open may be.
+        allowances.extend(config.expect.iter().map(Expectation::as_allowance));
+        Ok(Allowlist::new(allowances))
+    }
+}
+
+/// The targets whose state must be known at the end whatever it is: those that must be open, and those that were.
+fn watched(watch: &WatchEntry, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
+    let mut targets = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
+    if let Ok(scope) = gathered.settings.scope() {
+        targets.extend(expected(&config.expect, &scope).into_keys());
+    }
+    targets
+}
+
+fn sweep(
+    gathered: &Gathered,
+    allowlist: &Allowlist,
+    watched: Vec<Target>,
+    interrupt: &SignalFlag,
+) -> Result<(Outcome, HashMap<Target, Observation>), CycleError> {
+    let wanted: HashSet<Target> = watched.iter().copied().collect();
+    let mut listener = Ear { wanted, seen: HashMap::new() };
+    let job = Job {
+        gathered: gathered.clone(),
+        allowlist,
+        senders: None,
+        receive_ring_bytes: RECEIVE_RING_BYTES,
+        fuse: false,
+        verify: true,
+        listed: StateSet::default(),
+        watched,
+    };
+    let opened = job.prepare()?.open(interrupt, &mut listener)?;
+    let outcome = opened.course.run(&opened.events, &mut listener)?;
+    Ok((outcome, listener.seen))
+}
+
+/// Brings what a sweep has seen to the desk: one transaction.
+fn bring(
+    watch: &WatchEntry,
+    config: &Config,
+    desk: &Desk,
+    time: &Time,
+    allowlist: &Allowlist,
+    outcome: &Outcome,
+    seen: &HashMap<Target, Observation>,
+    began: Timestamp,
+) -> Vec<Alert> {
+    let now = time.now();
+    let report = &outcome.report;
+    let sweep = SweepRef { id: report.sweep, name: watch.name.clone() };
+    let grade = |mut finding: Finding| {
+        let class = config.grades.apply(&mut finding);
+        (finding, class)
+    };
+    let findings = outcome.findings.iter().cloned().chain(expiring(allowlist, now));
+    let findings: Vec<(Finding, Class)> = findings.map(grade).collect();
+    let open: HashSet<Target> = outcome.opens.iter().map(|open| open.target).collect();
+    let covers = |target: &Target| outcome.scope.index_of(target.ip, target.port).is_some();
+    let expected = expected(&config.expect, &outcome.scope);
+    let checks = check(&expected, seen, now);
+    let complete = report.verdict == Verdict::Complete;
+    let sight = grade(Finding::vantage_blind(&watch.name, report, now));
+    let seen_by_alerts = Seen { complete, findings, open: &open, covers: &covers, checks: &checks, sight };
+    let step = |book: &mut Book, mint: Mint<'_>| judge(book, &seen_by_alerts, &config.alerting, now, mint);
+    let gone = gone(seen, &open);
+    let objections = outcome.findings.iter().filter(|finding| finding.is_objection()).count() as u64;
+    let keep = |tx: &Transaction<'_>| {
+        tx.sweep(&watch.name, report, objections)?;
+        if complete {
+            tx.observe(&watch.name, report.sweep, now, &outcome.opens, &gone)?;
+        }
+        tx.put(&started_key(&watch.name), &began.to_string())
+    };
+    let run = Run::new(report.sweep, config.settings.authorization.as_deref());
+    let completed = run.completed(now, report, &outcome.look, objections);
+    let event = event("sweep.completed", now, &completed, Some(&watch.name));
+    desk.make(&Change { step: &step, sweep: Some(&sweep), keep: &keep, events: event.into_iter().collect(), except: None }, now)
+}
+
+/// The key under which the store keeps when the last sweep of a watch began.
+pub fn started_key(watch: &str) -> String {
+    format!("started:{watch}")
+}
+
+/// An event of the contract, as a message.
+pub fn event(
+    kind: &str,
+    now: Timestamp,
+    body: &impl serde::Serialize,
+    watch: Option<&str>,
+) -> Option<Event> {
+    let mut body = serde_json::to_value(body).ok()?;
+    let id = Ulid::generate();
+    let object = body.as_object_mut()?;
+    object.insert("id".to_owned(), id.to_string().into());
+    if let Some(watch) = watch {
+        object.insert("watch".to_owned(), watch.into());
+    }
+    Some(Event { id, kind: kind.to_owned(), time: now, body })
+}
+
+/// What was open and is not, with what it is instead.
+fn gone(
+    seen: &HashMap<Target, Observation>,
+    open: &HashSet<Target>,
+) -> Vec<(Target, State, Option<crate::target::state::Reason>)> {
+    let is_gone = |target: &&Target| !open.contains(*target);
+    let gone = seen.keys().filter(is_gone);
+    gone.filter_map(|target| seen.get(target).map(|seen| (*target, seen.state, seen.reason))).collect()
+}
+
+/// Hears of a sweep what the desk must know, and no more.
+struct Ear {
+    wanted: HashSet<Target>,
+    seen: HashMap<Target, Observation>,
+}
+
+impl Observer for Ear {
+    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
+        if self.wanted.contains(&observation.target) {
+            self.seen.insert(observation.target, *observation);
+        }
+        Ok(())
+    }
+
+    fn progressed(&mut self, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Aside for Ear {
+    fn waiting(&mut self, doing: &str) {
+        tracing::debug!("{doing}");
+    }
+
+    fn waited(&mut self) {}
+
+    fn warned(&mut self, what: &dyn Display) {
+        tracing::warn!("{what}");
+    }
+}
+
+impl Listener for Ear {
+    fn swept(&mut self) {}
+
+    fn confirmed(&mut self, _: &[(Observation, Confirmation)]) -> io::Result<()> {
+        Ok(())
+    }
+}

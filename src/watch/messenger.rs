@@ -1,0 +1,169 @@
+//! One messenger for each sink, on a thread of its own, so that no sink waits for another and no sweep for any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::afloat::{Outcome, Ticket};
+use super::backoff::{Breaker, FEWEST_ATTEMPTS, after, pause};
+use super::bell::Bell;
+use super::desk::{Desk, Parcel};
+use super::time::Time;
+use crate::policy::finding::Finding;
+use crate::sink::channel::{Channel, Delivery};
+use crate::sink::message::Message;
+use crate::sync::{Ordering, SignalFlag};
+
+/// The longest that a messenger sleeps without looking whether there is something to do.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// How long a receiver is reminded that something has been resolved.
+const RESOLVED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// Who carries messages to one sink.
+pub struct Messenger {
+    sink: String,
+    channel: Box<dyn Channel>,
+    give_up_after: Duration,
+    breaker: Breaker,
+    /// Messages that were given up since the last one that arrived.
+    lost: u64,
+    /// When the receiver is told again of everything that fires, since boot.
+    refresh_at: Option<Duration>,
+}
+
+impl Messenger {
+    /// A messenger to this sink.
+    pub fn new(sink: &str, channel: Box<dyn Channel>, give_up_after: Duration) -> Self {
+        let breaker = Breaker::default();
+        Messenger { sink: sink.to_owned(), channel, give_up_after, breaker, lost: 0, refresh_at: None }
+    }
+
+    /// Carries messages until `stop` is raised and the bell rings.
+    pub fn run(mut self, desk: &Desk, bell: &Arc<Bell>, time: &Time, stop: &SignalFlag) {
+        loop {
+            let heard = bell.rung();
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if self.carry(desk, time) > 0 {
+                continue;
+            }
+            self.refresh(desk, time);
+            bell.wait(heard, self.nap(desk, time));
+        }
+    }
+
+    /// Carries what is due, as much as goes at once. Gives the number of messages that were tried.
+    pub fn carry(&mut self, desk: &Desk, time: &Time) -> usize {
+        let now = time.now();
+        if self.breaker.wait(now).is_some() {
+            return 0;
+        }
+        let parcels = desk.parcels(&self.sink, now, self.channel.batch().max(1));
+        if parcels.is_empty() {
+            return 0;
+        }
+        let tried = parcels.len();
+        let (readable, unreadable): (Vec<Parcel>, Vec<Parcel>) =
+            parcels.into_iter().partition(|parcel| parcel.message.is_ok());
+        let mut outcomes: Vec<(Ticket, Outcome)> = unreadable
+            .into_iter()
+            .map(|parcel| (parcel.ticket, Outcome::Dead { why: parcel.message.err().unwrap_or_default() }))
+            .collect();
+        let messages: Vec<Message> =
+            readable.iter().filter_map(|parcel| parcel.message.as_ref().ok().cloned()).collect();
+        let deliveries = self.channel.deliver(&messages, now);
+        let later = time.now();
+        for (parcel, delivery) in readable.iter().zip(deliveries) {
+            outcomes.push((parcel.ticket, self.judge(parcel, delivery, later)));
+        }
+        self.note(desk, &outcomes, later);
+        desk.settle(&self.sink, outcomes, later);
+        tried
+    }
+
+    /// What an attempt comes to, and what it says of the sink.
+    fn judge(&mut self, parcel: &Parcel, delivery: Delivery, now: Timestamp) -> Outcome {
+        let chance = chance(parcel);
+        match delivery {
+            Delivery::Delivered => {
+                self.breaker.succeed();
+                Outcome::Delivered
+            }
+            Delivery::Refused { why } => Outcome::Dead { why },
+            Delivery::Retry { why, after: asked } => {
+                self.breaker.fail(now, asked, chance);
+                let attempts = parcel.attempts + 1;
+                let age = now.duration_since(parcel.since).unsigned_abs();
+                if attempts >= FEWEST_ATTEMPTS && age >= self.give_up_after {
+                    return Outcome::Dead { why: format!("given up after {attempts} attempts: {why}") };
+                }
+                Outcome::Retry { why, due: after(now, pause(attempts, asked, chance)) }
+            }
+        }
+    }
+
+    /// Says elsewhere what has been given up, and that it works again.
+    fn note(&mut self, desk: &Desk, outcomes: &[(Ticket, Outcome)], now: Timestamp) {
+        let mut dead = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Dead { why } => Some(why),
+            _ => None,
+        });
+        if let Some(why) = dead.next() {
+            self.lost += 1 + dead.count() as u64;
+            tracing::error!(sink = %self.sink, lost = self.lost, %why, "messages given up");
+            let finding = Finding::delivery_failed(&self.sink, self.lost, why, now);
+            desk.report(finding, true, Some(&self.sink), now);
+        } else if outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Delivered) {
+            self.lost = 0;
+            desk.report(Finding::delivery_failed(&self.sink, 0, "", now), false, Some(&self.sink), now);
+        }
+        for (_, outcome) in outcomes {
+            if let Outcome::Retry { why, due } = outcome {
+                tracing::warn!(sink = %self.sink, %why, again = %due, "not delivered");
+            }
+        }
+    }
+
+    /// Tells a receiver again of everything that fires, if it is one that forgets.
+    fn refresh(&mut self, desk: &Desk, time: &Time) {
+        let (Some(every), since_boot) = (self.channel.refresh_every(), time.since_boot()) else { return };
+        if self.refresh_at.is_some_and(|at| at > since_boot) {
+            return;
+        }
+        self.refresh_at = Some(since_boot + every);
+        let now = time.now();
+        let since = now.checked_sub(RESOLVED_FOR).unwrap_or(now);
+        let alerts = desk.standing_alerts(&self.sink, since);
+        if alerts.is_empty() {
+            return;
+        }
+        if let Err(why) = self.channel.refresh(&alerts, now) {
+            tracing::warn!(sink = %self.sink, %why, "could not say again what fires");
+        }
+    }
+
+    /// How long there is nothing to do.
+    fn nap(&self, desk: &Desk, time: &Time) -> Duration {
+        let now = time.now();
+        let due = desk.next_due(&self.sink).max(self.breaker.wait(now));
+        let until_due = due.map(|due| {
+            let left = due.duration_since(now);
+            if left.is_negative() { Duration::ZERO } else { left.unsigned_abs() }
+        });
+        let until_refresh = self.refresh_at.map(|at| at.saturating_sub(time.since_boot()));
+        let naps = [until_due, until_refresh].into_iter().flatten();
+        // Never none at all, should due times and the clock disagree.
+        naps.fold(LONGEST_NAP, Duration::min).max(Duration::from_millis(10))
+    }
+}
+
+/// A number from 0 to 1 that is the same for the same attempt, and another for each: what failed together is not tried
+/// again together.
+fn chance(parcel: &Parcel) -> f64 {
+    let seed = parcel.message.as_ref().map_or(0, |message| message.id().random() as u64);
+    let mixed = (seed ^ u64::from(parcel.attempts)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,238 @@
+//! One runner for each watch, on a thread of its own: waits until its sweep is due, and makes it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::cycle::{CycleError, Watcher, started_key};
+use super::recheck::Recheck;
+use super::schedule::{Beat, Calendar, Due};
+use super::shared::Shared;
+use crate::alert::book::Book;
+use crate::alert::advance::Mint;
+use crate::alert::tell::{Happened, annotate};
+use crate::config::watch::{Schedule, WatchEntry};
+use crate::policy::finding::Finding;
+use crate::sweep::report::Verdict;
+
+use super::desk::Change;
+
+/// How often a runner looks at the time of day while it waits for one: it may be set.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Who makes the sweeps of one watch.
+pub struct Runner<'a> {
+    shared: &'a Shared,
+    name: String,
+    watcher: Watcher,
+    agenda: Agenda,
+    rechecks: Vec<Recheck>,
+}
+
+/// When the next sweep is due.
+enum Agenda {
+    Beat(Beat),
+    Calendar(Calendar),
+}
+
+/// What comes next.
+enum Next {
+    /// A sweep; so many before it were missed.
+    Sweep { missed: u32 },
+    /// A second look.
+    Recheck,
+    /// The configuration is another, or the daemon is to stop.
+    Orders,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner for this watch.
+    pub fn new(shared: &'a Shared, watch: &WatchEntry) -> Self {
+        let agenda = Agenda::of(shared, watch);
+        let (name, watcher) = (watch.name.clone(), Watcher::default());
+        Runner { shared, name, watcher, agenda, rechecks: Vec::new() }
+    }
+
+    /// Makes sweeps until the watch is no longer in the configuration, or the daemon stops.
+    pub fn run(mut self) {
+        let mut known = self.schedule();
+        loop {
+            let config = self.shared.config();
+            let Some(watch) = config.watches.iter().find(|watch| watch.name == self.name) else { return };
+            if self.shared.is_stopping() {
+                return;
+            }
+            if known.as_ref() != Some(&watch.schedule) {
+                known = Some(watch.schedule.clone());
+                self.agenda = Agenda::of(self.shared, watch);
+            }
+            match self.wait(watch) {
+                Next::Orders => {}
+                Next::Recheck => self.recheck(),
+                Next::Sweep { missed } => self.sweep(watch, missed),
+            }
+        }
+    }
+
+    fn schedule(&self) -> Option<Schedule> {
+        let config = self.shared.config();
+        config.watches.iter().find(|watch| watch.name == self.name).map(|watch| watch.schedule.clone())
+    }
+
+    /// Waits for whatever comes next.
+    fn wait(&mut self, watch: &WatchEntry) -> Next {
+        let heard = self.shared.orders.rung();
+        let jitter = jitter(watch.jitter);
+        loop {
+            if self.shared.is_stopping() || self.shared.orders.rung() != heard {
+                return Next::Orders;
+            }
+            let now = self.shared.time.since_boot();
+            if self.rechecks.iter().any(|recheck| recheck.due <= now) {
+                return Next::Recheck;
+            }
+            let left = self.agenda.left(self.shared, jitter);
+            if left.is_zero() {
+                return Next::Sweep { missed: self.agenda.begin(self.shared) };
+            }
+            let until_recheck = self.rechecks.iter().map(|recheck| recheck.due.saturating_sub(now)).min();
+            self.shared.orders.wait(heard, left.min(until_recheck.unwrap_or(left)));
+        }
+    }
+
+    fn sweep(&mut self, watch: &WatchEntry, missed: u32) {
+        let shared = self.shared;
+        let config = shared.config();
+        let began = shared.time.since_boot();
+        let result = self.watcher.cycle(watch, &config, &shared.desk, &shared.time, &shared.stop);
+        let now = shared.time.now();
+        let took = shared.time.since_boot().saturating_sub(began);
+        let trouble = match result {
+            Err(CycleError::Stopped) => return,
+            Err(error) => Some(error.to_string()),
+            Ok(cycled) => {
+                let verdict = cycled.verdict;
+                tracing::info!(watch = %self.name, ?verdict, ?took, changed = cycled.changed.len(), "swept");
+                if verdict != Verdict::Complete {
+                    tracing::warn!(watch = %self.name, ?verdict, "the sweep did not see everything");
+                }
+                shared.note_scope(&self.name, cycled.scope.clone());
+                let due = config.alerting.second_look_after.map(|after| shared.time.since_boot() + after);
+                let recheck =
+                    due.and_then(|due| Recheck::of(&cycled.changed, cycled.scope, cycled.interface, due));
+                self.rechecks.extend(recheck);
+                None
+            }
+        };
+        let overrun = self.agenda.skip(shared);
+        let trouble = trouble.or_else(|| {
+            let many = missed + overrun;
+            let (took, is_late) = (took.as_secs(), overrun > 0);
+            let why = if is_late { "the sweep before it was still busy" } else { "nobody could make it then" };
+            (many > 0).then(|| format!("{many} due times passed, because {why} (it took {took} s)"))
+        });
+        if let Some(why) = &trouble {
+            tracing::warn!(watch = %self.name, %why, "a sweep was missed");
+        }
+        let finding = Finding::sweep_missed(&self.name, trouble.as_deref().unwrap_or_default(), now);
+        shared.desk.report(finding, trouble.is_some(), None, now);
+    }
+
+    /// Takes the second looks that are due.
+    fn recheck(&mut self) {
+        let now = self.shared.time.since_boot();
+        let (due, later) = std::mem::take(&mut self.rechecks).into_iter().partition(|look| look.due <= now);
+        self.rechecks = later;
+        for recheck in due {
+            self.look(&recheck);
+        }
+    }
+
+    fn look(&self, recheck: &Recheck) {
+        match recheck.look(&self.shared.stop) {
+            Err(error) => tracing::warn!(watch = %self.name, %error, "no second look"),
+            Ok(shown) => {
+                let step = |book: &mut Book, _: Mint<'_>| -> Happened {
+                    shown.iter().flat_map(|(alert, shown)| annotate(book, alert, *shown)).collect()
+                };
+                self.shared.desk.make(&Change::of(&step), self.shared.time.now());
+            }
+        }
+    }
+}
+
+impl Agenda {
+    /// The agenda of a watch, which goes on where the last one ended: before the daemon was started anew.
+    fn of(shared: &Shared, watch: &WatchEntry) -> Self {
+        let last = shared.desk.with_store(|store| store.get(&started_key(&watch.name))).ok().flatten();
+        let last = last.and_then(|text| text.parse::<Timestamp>().ok());
+        let (wall, since_boot) = (shared.time.wall(), shared.time.since_boot());
+        match &watch.schedule {
+            Schedule::Every { interval } => {
+                let passed = last.map(|last| wall.duration_since(last)).filter(|d| !d.is_negative());
+                let left = passed.map(|passed| interval.saturating_sub(passed.unsigned_abs()));
+                Agenda::Beat(Beat::new(*interval, since_boot + left.unwrap_or(Duration::ZERO)))
+            }
+            Schedule::Cron { cron, zone } => {
+                Agenda::Calendar(Calendar::new((**cron).clone(), zone.clone(), last, wall))
+            }
+        }
+    }
+
+    /// How long until the next sweep.
+    fn left(&mut self, shared: &Shared, jitter: Duration) -> Duration {
+        let due = match self {
+            Agenda::Beat(beat) => return (beat.next() + jitter).saturating_sub(shared.time.since_boot()),
+            Agenda::Calendar(calendar) => calendar.due(shared.time.wall()),
+        };
+        match due {
+            Due::Now { at, .. } => {
+                let late = shared.time.wall().duration_since(at);
+                let late = if late.is_negative() { Duration::ZERO } else { late.unsigned_abs() };
+                jitter.saturating_sub(late)
+            }
+            Due::Later(at) => {
+                let left = at.duration_since(shared.time.wall()).unsigned_abs();
+                left.clamp(Duration::from_millis(1), LOOK)
+            }
+            Due::Never => LOOK,
+        }
+    }
+
+    /// Notes that a sweep begins, and says how many due times before it have passed without one.
+    fn begin(&mut self, shared: &Shared) -> u32 {
+        match self {
+            Agenda::Beat(beat) => beat.begin(shared.time.since_boot()),
+            Agenda::Calendar(calendar) => match calendar.due(shared.time.wall()) {
+                Due::Now { at, missed } => {
+                    calendar.begin(at);
+                    missed
+                }
+                _ => 0,
+            },
+        }
+    }
+
+    /// Leaves out what was due while a sweep was made, and says how much that was.
+    fn skip(&mut self, shared: &Shared) -> u32 {
+        match self {
+            Agenda::Beat(beat) => beat.skip(shared.time.since_boot()),
+            Agenda::Calendar(calendar) => match calendar.due(shared.time.wall()) {
+                Due::Now { at, missed } => {
+                    calendar.begin(at);
+                    missed + 1
+                }
+                _ => 0,
+            },
+        }
+    }
+}
+
+/// A random part of a length of time.
+fn jitter(most: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    if most.is_zero() || getrandom::fill(&mut bytes).is_err() {
+        return Duration::ZERO;
+    }
+    most.mul_f64(f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX))
+}

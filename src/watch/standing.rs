@@ -1,0 +1,64 @@
+//! What holds at the moment: as much of the configuration as the desk and the messengers need, taken out of it whenever
+//! it is read anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::alert::life::Alert;
+use crate::alert::maintenance::Maintenance;
+use crate::alert::route::Routes;
+use crate::alert::rules::AlertRules;
+use crate::alert::silence::Silence;
+use crate::config::file::Config;
+
+use crate::alert::book::{Audience, Word};
+
+/// What holds at the moment.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// When people are told, and how often.
+    pub rules: AlertRules,
+    /// Who is told of what.
+    pub routes: Routes,
+    /// When nobody is to be disturbed.
+    pub maintenance: Vec<Maintenance>,
+    /// The sinks, and whether each wants to be told of each alert in a storm.
+    pub sinks: BTreeMap<String, bool>,
+}
+
+impl Standing {
+    /// Why nobody is to be disturbed by this alert, if nobody is.
+    pub fn mute(&self, silences: &[Silence], alert: &Alert, now: Timestamp) -> Option<String> {
+        let silence = silences.iter().find(|silence| silence.holds(now) && silence.matcher.fits(alert));
+        if let Some(silence) = silence {
+            return Some(format!("silence {} by {}: {}", silence.id, silence.who, silence.reason));
+        }
+        let window = self.maintenance.iter().find(|window| window.holds(now) && window.matcher.fits(alert));
+        window.map(|window| format!("maintenance: {}", window.name))
+    }
+
+    /// The sinks that a word goes to, each once. `except` is the one that it is about.
+    pub fn sinks_of(&self, word: &Word, except: Option<&str>) -> Vec<String> {
+        let events = self.routes.events.iter().map(String::as_str);
+        let events = events.filter(|_| word.audience != Audience::People);
+        let people = self.routes.sinks(&word.notice.alert).into_iter().filter(|sink| {
+            let tells_each = self.sinks.get(*sink).copied().unwrap_or(true);
+            word.audience != Audience::Events && (!word.in_storm || tells_each)
+        });
+        self.known(events.chain(people), except)
+    }
+
+    /// The sinks that hear of everything.
+    pub fn event_sinks(&self) -> Vec<String> {
+        self.known(self.routes.events.iter().map(String::as_str), None)
+    }
+
+    fn known<'s>(&self, sinks: impl Iterator<Item = &'s str>, except: Option<&str>) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        sinks
+            .filter(|sink| self.sinks.contains_key(*sink) && Some(*sink) != except && seen.insert(*sink))
+            .map(str::to_owned)
+            .collect()
+    }
+}
