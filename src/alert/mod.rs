@@ -5,6 +5,9 @@
 //! keeps both in one transaction, so that an alert that has changed and the words about it are never apart.
 
 pub mod life;
+pub mod maintenance;
 pub mod notice;
 pub mod record;
+pub mod route;
+pub mod rules;
 pub mod silence;

@@ -132,6 +132,21 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 11] = [
+        Rule::DefaultClosed,
+        Rule::AllowanceExpired,
+        Rule::AllowanceUnused,
+        Rule::AllowanceExpiring,
+        Rule::MustBeOpen,
+        Rule::Sight,
+        Rule::Schedule,
+        Rule::Delivery,
+        Rule::Clock,
+        Rule::StormGuard,
+        Rule::Drill,
+    ];
+
     /// The word for it, as in events.
     pub fn as_str(self) -> &'static str {
         match self {

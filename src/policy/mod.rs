@@ -6,7 +6,9 @@
 pub mod allowlist;
 pub mod class;
 pub mod evaluate;
+pub mod expectation;
 pub mod finding;
 pub mod fingerprint;
+pub mod grade;
 mod index;
 pub mod kind;
