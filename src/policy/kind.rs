@@ -146,6 +146,23 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 13] = [
+        Rule::DefaultClosed,
+        Rule::AllowanceExpired,
+        Rule::AllowanceUnused,
+        Rule::AllowanceExpiring,
+        Rule::MustBeOpen,
+        Rule::Sight,
+        Rule::Schedule,
+        Rule::Delivery,
+        Rule::Storage,
+        Rule::Configuration,
+        Rule::Clock,
+        Rule::StormGuard,
+        Rule::Drill,
+    ];
+
     /// The word for it, as in events.
     pub fn as_str(self) -> &'static str {
         match self {

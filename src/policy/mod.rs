@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod expectation;
 pub mod finding;
 pub mod fingerprint;
+pub mod grade;
 mod index;
 pub mod kind;
 pub mod outage;
