@@ -9,4 +9,5 @@ pub mod jsonl;
 pub mod message;
 pub mod options;
 pub mod secret;
+pub mod syslog;
 pub mod text;

@@ -2,14 +2,30 @@
 //!
 //! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps nothing:
 //! what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing here
-//! reads a clock, retries, or blocks for longer than the channel's own timeout.
+//! retries, asks what time it is, or blocks for longer than the channel's own timeout.
 
+pub mod deadline;
+pub mod email;
+pub mod exec;
+pub mod file;
+#[cfg(test)]
+pub(super) mod samples;
+pub mod smtp;
+pub mod standin;
+pub mod stdout;
+pub mod stream;
+pub mod syslog;
 pub mod tls;
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::message::Message;
+use super::options::{SinkKind, SinkOptions};
 use crate::alert::life::Alert;
+use crate::target::foreign::harmless;
 
 /// A way out.
 pub trait Channel: Send {
@@ -20,7 +36,7 @@ pub trait Channel: Send {
 
     /// Hands messages over, in this order, and says of each what became of it. A channel that has failed at one leaves
     /// the rest alone: answers may be fewer than messages, and then the others have not been tried.
-    fn deliver(&mut self, messages: &[Message]) -> Vec<Delivery>;
+    fn deliver(&mut self, messages: &[Message], now: Timestamp) -> Vec<Delivery>;
 
     /// How often its receiver must be told of what fires, or it would take it for over.
     fn refresh_every(&self) -> Option<Duration> {
@@ -31,7 +47,7 @@ pub trait Channel: Send {
     ///
     /// # Errors
     /// Why it could not, in words.
-    fn refresh(&mut self, _alerts: &[Alert]) -> Result<(), String> {
+    fn refresh(&mut self, _alerts: &[Alert], _now: Timestamp) -> Result<(), String> {
         Ok(())
     }
 }
@@ -53,4 +69,44 @@ pub enum Delivery {
         /// Why, as above.
         why: String,
     },
+}
+
+impl Delivery {
+    /// Not now, and perhaps later.
+    pub fn not_now(why: impl Display) -> Self {
+        Delivery::Retry { why: harmless(&why.to_string()).into_owned(), after: None }
+    }
+
+    /// Never.
+    pub fn never(why: impl Display) -> Self {
+        Delivery::Refused { why: harmless(&why.to_string()).into_owned() }
+    }
+}
+
+/// The way out that these options describe. Nothing is opened or asked yet, so that a receiver that is away keeps
+/// nobody from starting.
+pub fn open(options: &SinkOptions) -> Box<dyn Channel> {
+    let timeout = options.timeout;
+    match &options.kind {
+        SinkKind::File(options) => Box::new(file::JsonFile::new(options.clone())),
+        SinkKind::Stdout => Box::new(stdout::Stdout::new(timeout)),
+        SinkKind::Syslog(options) => Box::new(syslog::Syslog::new(options.clone(), timeout)),
+        SinkKind::Email(options) => Box::new(email::Email::new(options.clone(), timeout)),
+        SinkKind::Exec(options) => Box::new(exec::Exec::new(options.clone(), timeout)),
+        SinkKind::Webhook(_) | SinkKind::Slack(_) | SinkKind::PagerDuty(_) | SinkKind::Alertmanager(_) => {
+            Box::new(standin::Nowhere)
+        }
+    }
+}
+
+/// A message as a line of JSON.
+fn json_line(message: &Message) -> Vec<u8> {
+    let mut line = standin::event_json(message).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// What this host is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
