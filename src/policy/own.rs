@@ -47,13 +47,15 @@ impl Finding {
 
     /// A database that cannot be written.
     pub fn store_failed(why: &str, now: Timestamp) -> Self {
-        let message = format!("the database cannot be written, and alerts are kept in memory until it can: {why}");
+        let message =
+            format!("the database cannot be written, and alerts are kept in memory until it can: {why}");
         Finding::own(FindingKind::StoreFailed, Rule::Storage, "store", Severity::Critical, now, message)
     }
 
     /// A file that was changed and cannot be used as it is now.
     pub fn config_rejected(file: &str, why: &str, now: Timestamp) -> Self {
-        let message = format!("{file} has been changed and is not taken up; what it said before holds on: {why}");
+        let message =
+            format!("{file} has been changed and is not taken up; what it said before holds on: {why}");
         Finding::own(FindingKind::ConfigRejected, Rule::Configuration, file, Severity::Medium, now, message)
     }
 

@@ -58,6 +58,12 @@ impl Message {
         }
     }
 
+    /// The event that machines read, as a value.
+    pub fn json(&self) -> serde_json::Value {
+        // What has been read from JSON, or could be, can be written as JSON.
+        serde_json::to_value(self.event()).unwrap_or_default()
+    }
+
     /// The event that machines read.
     pub fn event(&self) -> EventJson<'_> {
         match self {

@@ -10,5 +10,6 @@ pub mod message;
 pub mod options;
 pub mod plain;
 pub mod secret;
+pub mod syslog;
 pub mod text;
 pub mod wording;

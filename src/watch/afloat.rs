@@ -16,9 +16,9 @@ use crate::alert::record::Record;
 use crate::alert::silence::Silence;
 use crate::policy::finding::{Finding, Fingerprint};
 use crate::sink::message::Message;
+use crate::store::Transaction;
 use crate::store::error::StoreError;
 use crate::store::outbox::Row;
-use crate::store::Transaction;
 
 /// Events, which are about no alert, are kept up to this many: they come with every sweep, for as long as it lasts.
 const MOST_EVENTS: usize = 1000;
@@ -265,11 +265,7 @@ impl Afloat {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn settle_rows(
-    tx: &Transaction<'_>,
-    rows: &[(Row, Outcome)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn settle_rows(tx: &Transaction<'_>, rows: &[(Row, Outcome)], now: Timestamp) -> Result<(), StoreError> {
     for (row, outcome) in rows {
         match outcome {
             Outcome::Delivered => tx.delivered(&[*row], now)?,

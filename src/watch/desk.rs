@@ -18,10 +18,10 @@ use crate::alert::advance::{Judgement, Mint, Patience};
 use crate::alert::book::Book;
 use crate::alert::judge;
 use crate::alert::life::{Alert, Phase, Resolution};
+use crate::alert::notice::SweepRef;
 use crate::alert::record::{Record, Told};
 use crate::alert::silence::Silence;
 use crate::alert::tell::{Happened, Telling, tell};
-use crate::alert::notice::SweepRef;
 use crate::policy::finding::Finding;
 use crate::policy::kind::FindingKind;
 use crate::sink::message::{Event, Message};
@@ -83,8 +83,7 @@ impl Desk {
     /// A desk over this database.
     pub fn new(store: Store, standing: Standing, bell: Arc<Bell>) -> Self {
         let last = store.records().map(Book::new).unwrap_or_default();
-        let inner =
-            Inner { store, standing, last, silences: Vec::new(), afloat: Afloat::default() };
+        let inner = Inner { store, standing, last, silences: Vec::new(), afloat: Afloat::default() };
         Desk { inner: Mutex::new(inner), bell }
     }
 
@@ -133,12 +132,15 @@ impl Desk {
         let asked = limit.saturating_add(inner.afloat.settled(sink));
         if let Ok(rows) = inner.store.due(sink, now, asked) {
             let rows = rows.into_iter().filter(|row| !inner.afloat.holds_back(sink, row.row, now));
-            parcels.splice(0..0, rows.map(|row| Parcel {
-                ticket: Ticket::Row(row.row),
-                message: row.message,
-                attempts: row.attempts + inner.afloat.attempts(sink, row.row),
-                since: row.enqueued,
-            }));
+            parcels.splice(
+                0..0,
+                rows.map(|row| Parcel {
+                    ticket: Ticket::Row(row.row),
+                    message: row.message,
+                    attempts: row.attempts + inner.afloat.attempts(sink, row.row),
+                    since: row.enqueued,
+                }),
+            );
         }
         parcels.truncate(limit);
         parcels
@@ -180,7 +182,8 @@ impl Desk {
     /// Whether any alert of this kind fires.
     pub fn fires(&self, kind: FindingKind) -> bool {
         let inner = self.lock();
-        let fires = |record: &Record| record.alert.finding.kind == kind && record.alert.state == Phase::Firing;
+        let fires =
+            |record: &Record| record.alert.finding.kind == kind && record.alert.state == Phase::Firing;
         inner.last.records().any(fires)
     }
 
@@ -205,7 +208,10 @@ impl Desk {
     ///
     /// # Errors
     /// When the database does not do it.
-    pub fn with_store<T>(&self, work: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn with_store<T>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         work(&mut self.lock().store)
     }
 
@@ -295,7 +301,8 @@ pub(super) fn work(
         Letter { message: Message::Alert(Box::new(word.notice)), sinks }
     };
     let mut letters: Vec<Letter> = words.into_iter().map(letter).collect();
-    let event = |event: &Event| Letter { message: Message::Event(event.clone()), sinks: standing.event_sinks() };
+    let event =
+        |event: &Event| Letter { message: Message::Event(event.clone()), sinks: standing.event_sinks() };
     letters.extend(change.events.iter().map(event));
     letters
 }

@@ -142,7 +142,11 @@ mod tests {
         assert_eq!((beat.begin(seconds(1000)), beat.next()), (0, seconds(1060)));
         // However long the sweep took, the next is due a minute after this one was.
         assert_eq!((beat.skip(seconds(1042)), beat.next()), (0, seconds(1060)));
-        assert_eq!((beat.begin(seconds(1063)), beat.next()), (0, seconds(1120)), "begun late, by jitter or load");
+        assert_eq!(
+            (beat.begin(seconds(1063)), beat.next()),
+            (0, seconds(1120)),
+            "begun late, by jitter or load"
+        );
         assert_eq!((beat.skip(seconds(1121)), beat.next()), (1, seconds(1180)));
         // A night's suspension: one run, for the last due time, and the others are missed.
         assert_eq!((beat.begin(seconds(1180 + 28_800)), beat.next()), (480, seconds(1240 + 28_800)));

@@ -2,22 +2,35 @@
 //!
 //! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps nothing:
 //! what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing here
-//! reads a clock or retries. An attempt takes no longer than the channel's own timeout, and none of a batch begins
-//! after it.
+//! retries or asks what time it is. An attempt takes no longer than the channel's own timeout, and none of a batch
+//! begins after it.
 
 pub mod alertmanager;
+pub mod deadline;
+pub mod email;
+pub mod exec;
+pub mod file;
 pub mod http;
 pub mod pagerduty;
+#[cfg(test)]
+pub(super) mod samples;
 pub mod slack;
+pub mod smtp;
+pub mod stdout;
+pub mod stream;
+pub mod syslog;
 pub mod tls;
 pub mod webhook;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::message::Message;
+use super::options::{SinkKind, SinkOptions};
 use crate::alert::life::Alert;
+use crate::target::foreign::harmless;
 
 /// A way out.
 pub trait Channel: Send {
@@ -61,4 +74,47 @@ pub enum Delivery {
         /// Why, as above.
         why: String,
     },
+}
+
+impl Delivery {
+    /// Not now, and perhaps later.
+    pub fn not_now(why: impl Display) -> Self {
+        Delivery::Retry { why: harmless(&why.to_string()).into_owned(), after: None }
+    }
+
+    /// Never.
+    pub fn never(why: impl Display) -> Self {
+        Delivery::Refused { why: harmless(&why.to_string()).into_owned() }
+    }
+}
+
+/// The way out that these options describe. Nothing is opened or asked yet, so that a receiver that is away keeps
+/// nobody from starting.
+pub fn open(options: &SinkOptions) -> Box<dyn Channel> {
+    let timeout = options.timeout;
+    match &options.kind {
+        SinkKind::File(options) => Box::new(file::JsonFile::new(options.clone())),
+        SinkKind::Stdout => Box::new(stdout::Stdout::new(timeout)),
+        SinkKind::Syslog(options) => Box::new(syslog::Syslog::new(options.clone(), timeout)),
+        SinkKind::Email(options) => Box::new(email::Email::new(options.clone(), timeout)),
+        SinkKind::Exec(options) => Box::new(exec::Exec::new(options.clone(), timeout)),
+        SinkKind::Webhook(options) => Box::new(webhook::Webhook::new(options.clone(), timeout)),
+        SinkKind::Slack(options) => Box::new(slack::Slack::new(options.clone(), timeout)),
+        SinkKind::PagerDuty(options) => Box::new(pagerduty::PagerDuty::new(options.clone(), timeout)),
+        SinkKind::Alertmanager(options) => {
+            Box::new(alertmanager::Alertmanager::new(options.clone(), timeout))
+        }
+    }
+}
+
+/// A message as a line of JSON.
+fn json_line(message: &Message) -> Vec<u8> {
+    let mut line = message.json().to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// What this host is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
