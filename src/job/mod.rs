@@ -67,6 +67,8 @@ pub struct Job<'a> {
     pub verify: bool,
     /// The states that the listener wants to hear of, beside open and conflict.
     pub listed: StateSet,
+    /// Targets whose last state is wanted whatever it is, see [`Outcome::watched`].
+    pub watched: Vec<Target>,
 }
 
 /// Why a job has no outcome.
@@ -204,6 +206,7 @@ impl<'a> Ready<'a> {
             routes: Arc::new(settled.routes.clone()),
             source_ports: engine.source_ports,
             wanted: self.job.listed.with(State::Open).with(State::Conflict),
+            watched: self.job.watched.clone(),
             vantage: engine.vantage.clone(),
             scope: settled.scope.clone(),
         }
@@ -234,6 +237,8 @@ pub struct Outcome {
     pub failure: Option<LinkError>,
     /// The last word on every target that has accepted a handshake, in no order.
     pub opens: Vec<Observation>,
+    /// The last word on each target that is watched and in scope.
+    pub watched: Vec<Observation>,
     /// How the second look went.
     pub look: LookReport,
     /// What it found out.
@@ -274,8 +279,8 @@ impl Course<'_> {
         let judged = Timestamp::now();
         let mut findings = evaluate(&opens, allowlist, &verifications, &plan.scope, complete, judged);
         events.name(&mut findings);
-        let (scope, failure) = (plan.scope, swept.failure);
-        Ok(Outcome { scope, report, failure, opens, look, verifications, findings, judged })
+        let (scope, failure, watched) = (plan.scope, swept.failure, swept.watched);
+        Ok(Outcome { scope, report, failure, opens, watched, look, verifications, findings, judged })
     }
 }
 
