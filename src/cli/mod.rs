@@ -12,6 +12,7 @@ mod ports;
 mod progress;
 mod sweep;
 mod sys;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ struct Cli {
 enum Command {
     /// Sweep networks once and say what is exposed
     Sweep(Box<sweep::Args>),
+    /// Sweep on schedule, and tell people and machines what changes
+    Watch(watch::Args),
     /// Work with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fuse(args) => fuse::run(&args),

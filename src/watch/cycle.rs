@@ -19,7 +19,7 @@ use crate::config::file::Config;
 use crate::config::file::load_allowlist;
 use crate::config::resolve::system_lookup;
 use crate::config::sources::{self, Gathered, SourceError};
-use crate::config::watch::WatchEntry;
+use crate::config::watch::WatchConfig;
 use crate::job::listener::{Aside, Listener};
 use crate::job::{Job, JobError, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
@@ -84,18 +84,18 @@ impl Watcher {
     /// See [`CycleError`]. What was found before an error is nothing that anybody vouches for, and is not told.
     pub fn cycle(
         &mut self,
-        watch: &WatchEntry,
+        watch: &WatchConfig,
         config: &Config,
         desk: &Desk,
         time: &Time,
         interrupt: &SignalFlag,
     ) -> Result<Cycled, CycleError> {
         let began = time.wall();
-        let settings = watch.settings.clone().or(config.settings.clone());
         let allowlist = self.allowlist(config, desk, time)?;
-        let gathered = sources::read(settings, &mut io::empty())?.resolve(system_lookup)?;
+        let gathered = sources::read(watch.settings.clone(), &mut io::empty())?.resolve(system_lookup)?;
         let interface = gathered.settings.interface.clone();
-        let (outcome, run) = sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
+        let (outcome, run) =
+            sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
         if interrupt.load(Ordering::Relaxed) {
             return Err(CycleError::Stopped);
         }
@@ -130,7 +130,7 @@ impl Watcher {
 }
 
 /// The targets whose state must be known at the end whatever it is: those that must be open, and those that were.
-fn watched(watch: &WatchEntry, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
+fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
     let mut targets = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
     if let Ok(scope) = gathered.settings.scope() {
         targets.extend(expected(&config.expect, &scope).into_keys());
@@ -161,7 +161,7 @@ fn sweep(
 
 /// A sweep that has been made.
 struct Swept<'a> {
-    watch: &'a WatchEntry,
+    watch: &'a WatchConfig,
     config: &'a Config,
     allowlist: &'a Allowlist,
     outcome: &'a Outcome,
@@ -223,12 +223,7 @@ pub fn started_key(watch: &str) -> String {
 }
 
 /// An event of the contract, as a message.
-pub fn event(
-    kind: &str,
-    now: Timestamp,
-    body: &impl serde::Serialize,
-    watch: Option<&str>,
-) -> Option<Event> {
+pub fn event(kind: &str, now: Timestamp, body: &impl serde::Serialize, watch: Option<&str>) -> Option<Event> {
     let mut body = serde_json::to_value(body).ok()?;
     let id = Ulid::generate();
     let object = body.as_object_mut()?;
