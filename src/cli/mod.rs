@@ -1,23 +1,17 @@
 //! The command line: what was typed becomes links, outputs and an exit status. Only here and in `sink` anything is
 //! printed.
 
-mod announce;
 mod check;
 mod console;
 mod docs;
 mod doctor;
 mod dry_run;
-mod engine;
 mod fuse;
 mod output;
 mod ports;
 mod progress;
-mod rates;
-mod settle;
 mod sweep;
 mod sys;
-mod verify;
-mod vitals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +22,7 @@ use crate::config::file::Config;
 use crate::config::resolve::system_lookup;
 use crate::config::settings::Settings;
 use crate::config::sources::{self, Gathered, Reading};
+use crate::job::JobError;
 use crate::policy::allowlist::Allowance;
 
 /// What the program's exit status says.
@@ -118,16 +113,10 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             output::complain(&error);
-            if error.is::<Interrupted>() { Status::Incomplete.into() } else { Status::Failed.into() }
+            let is_interrupted = error.downcast_ref().is_some_and(JobError::is_interrupted);
+            if is_interrupted { Status::Incomplete.into() } else { Status::Failed.into() }
         }
     }
-}
-
-/// Somebody stopped a sweep when something had been sent, and before there was anything to report.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted while {doing}; no port was probed")]
-struct Interrupted {
-    doing: String,
 }
 
 /// What ends a command early, in words for the person who typed it.
