@@ -53,6 +53,7 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         routes: Arc::default(),
         source_ports: PORTS,
         wanted: StateSet::all(),
+        watched: Vec::new(),
         vantage: Vantage {
             host: "sim".into(),
             engine: "sim".into(),
@@ -213,6 +214,84 @@ fn a_receiver_that_never_sees_makes_everything_unknown_and_nothing_filtered() {
         assert_eq!((report.ledger.unknown, report.verdict), (128, Verdict::Blind), "seed {seed}: {report:?}");
         assert_eq!(report.unknown_reasons, BTreeMap::from([(UnknownReason::ReceiverDropped, 128)]));
         assert!(notebook.0.values().all(|o| o.state == State::Unknown), "seed {seed}");
+    }
+}
+
+/// Keeps every word in its order.
+#[derive(Default)]
+struct Diary(Vec<Observation>);
+
+impl Observer for Diary {
+    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
+        self.0.push(*observation);
+        Ok(())
+    }
+
+    fn progressed(&mut self, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sweeps a network of every behaviour, with an ear for these states and these targets.
+fn sweep_watching(seed: u64, rules: SimRules, wanted: &[State], watched: Vec<Target>) -> (Outcome, Diary) {
+    let scope = scope("198.18.0.0/24", "risky");
+    let (network, _) = mixed(&scope, rules);
+    let wanted = wanted.iter().copied().collect();
+    let mut diary = Diary::default();
+    let plan = Plan { wanted, watched, ..plan(scope, seed) };
+    let outcome = run_simulated(&plan, &network, &KEY, &mut diary).expect("a report");
+    (outcome, diary)
+}
+
+/// Some of each behaviour, one of them twice, and two that are not swept.
+fn some_watched(truth: &HashMap<Target, Behaviour>) -> (HashSet<Target>, Vec<Target>) {
+    let mut all: Vec<Target> = truth.keys().copied().collect();
+    all.sort_unstable();
+    let watched: HashSet<Target> = all.iter().step_by(7).copied().collect();
+    let outside = [("198.18.1.0", 22), ("198.18.0.1", 4)];
+    let outside = outside.map(|(ip, port)| Target { ip: ip.parse().expect(ip), port, ..all[0] });
+    (watched.clone(), watched.into_iter().chain([all[0]]).chain(outside).collect())
+}
+
+/// Whatever is wanted, what is watched is told once, and nothing else for that.
+#[test]
+fn whoever_is_watched_is_told_of_once() {
+    let rejected = [State::Open, State::Closed, State::Unreachable];
+    for (seed, wanted) in seeds().into_iter().flat_map(|seed| [(seed, &rejected[..1]), (seed, &rejected)]) {
+        let rules = SimRules { seed, ..SimRules::default() };
+        let (_, truth) = mixed(&scope("198.18.0.0/24", "risky"), rules.clone());
+        let (watched, named) = some_watched(&truth);
+        let behaviours: HashSet<_> = watched.iter().map(|target| expected(truth[target])).collect();
+        assert_eq!(behaviours.len(), 5, "seed {seed}: one of each is watched");
+        let (outcome, diary) = sweep_watching(seed, rules.clone(), wanted, named);
+        assert_eq!(outcome.report.verdict, Verdict::Complete, "seed {seed}: {:?}", outcome.report);
+        let is_told =
+            |target: &Target| watched.contains(target) || wanted.contains(&expected(truth[target]).0);
+        let mut told: Vec<_> = diary.0.iter().map(|seen| (seen.target, seen.state)).collect();
+        told.sort_unstable();
+        let due = truth.iter().filter(|(target, _)| is_told(target));
+        let mut due: Vec<_> = due.map(|(target, behaviour)| (*target, expected(*behaviour).0)).collect();
+        due.sort_unstable();
+        assert_eq!(told, due, "seed {seed}");
+        let (without, _) = sweep_watching(seed, rules, wanted, Vec::new());
+        assert_eq!(outcome.report.ledger, without.report.ledger, "seed {seed}");
+        assert_eq!(outcome.report.packets, without.report.packets, "seed {seed}");
+    }
+}
+
+#[test]
+fn of_whoever_is_watched_it_is_told_that_nothing_is_known() {
+    for seed in seeds() {
+        let blind = vec![(Tick::from_nanos(0), Tick::from_nanos(u64::MAX))];
+        let rules = SimRules { seed, blind, ..SimRules::default() };
+        let (_, truth) = mixed(&scope("198.18.0.0/24", "risky"), rules.clone());
+        let (watched, named) = some_watched(&truth);
+        let (_, diary) = sweep_watching(seed, rules, &[State::Open], named);
+        let told: HashSet<_> = diary.0.iter().map(|seen| seen.target).collect();
+        assert_eq!((diary.0.len(), told), (watched.len(), watched), "seed {seed}");
+        let why = |seen: &Observation| (seen.state, seen.unknown);
+        let unseen = (State::Unknown, Some(UnknownReason::ReceiverDropped));
+        assert!(diary.0.iter().all(|seen| why(seen) == unseen), "seed {seed}: {:?}", diary.0);
     }
 }
 

@@ -141,6 +141,7 @@ fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a>
         fuse: args.fuse,
         verify: !args.no_verify,
         listed: args.states.0,
+        watched: Vec::new(),
     }
 }
 

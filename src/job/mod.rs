@@ -67,6 +67,8 @@ pub struct Job<'a> {
     pub verify: bool,
     /// The states that the listener wants to hear of, beside open and conflict.
     pub listed: StateSet,
+    /// Targets of which it wants to hear in the end, whatever state they are in. Whoever is not swept is passed over.
+    pub watched: Vec<Target>,
 }
 
 /// Why a job has no outcome.
@@ -204,6 +206,7 @@ impl<'a> Ready<'a> {
             routes: Arc::new(settled.routes.clone()),
             source_ports: engine.source_ports,
             wanted: self.job.listed.with(State::Open).with(State::Conflict),
+            watched: self.job.watched.clone(),
             vantage: engine.vantage.clone(),
             scope: settled.scope.clone(),
         }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::board::{Answer, Board};
 use super::ledger::Ledger;
+use super::plan::Plan;
 use super::receiver::PathRecord;
 use super::report::{
     CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Verdict,
@@ -158,11 +159,12 @@ impl<'a> Driver<'a> {
 
     /// Enters every target into the ledger, and hands on the ones that nobody has heard of yet. In a sweep that was cut
     /// short, silence proves nothing, however many tries it lasted: the last may still be on its way. Those targets are
-    /// counted, not listed.
+    /// counted, and listed only if they are watched.
     fn settle(&mut self, silence: &Silence) -> Result<(Ledger, BTreeMap<UnknownReason, u64>), RunError> {
         let plan = self.board.plan;
         let mut ledger = Ledger::new(plan.scope.len());
         let mut reasons = BTreeMap::new();
+        let mut watched = self.watched().into_iter().peekable();
         for position in 0..self.board.table.len() {
             let cell = self.board.table.get(position);
             let doubt = self.doubt(position, cell, silence);
@@ -171,18 +173,29 @@ impl<'a> Driver<'a> {
             if let Some(reason) = doubt {
                 *reasons.entry(reason).or_insert(0) += 1;
             }
-            let is_wanted = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
+            let is_watched = watched.next_if_eq(&position).is_some();
+            let is_listed = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
             // What was said and does not hold has to be set right.
             let is_wrong = cell.is_retracted() || (doubt.is_some() && cell.is_reported());
             let is_news =
                 || doubt.is_some() || cell.is_silent() || self.board.table.mark_reported(position).is_some();
-            if (is_wanted || is_wrong) && is_news() {
+            if (is_listed || is_watched || is_wrong) && is_news() {
                 let answer = Answer { position, rtt_us: None, ttl: 0, corrects: is_wrong };
                 let observation = Observation { unknown: doubt, ..self.observation(answer, cell, state) };
                 self.observer.observed(&observation)?;
             }
         }
         Ok((ledger, reasons))
+    }
+
+    /// The places of those that are watched, in order and each once.
+    fn watched(&self) -> Vec<u64> {
+        let Plan { watched, scope, .. } = self.board.plan;
+        let indices = watched.iter().filter_map(|target| scope.index_of(target.ip, target.port));
+        let mut positions: Vec<u64> = indices.map(|index| self.board.order.position_of(index)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
     }
 
     /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the
@@ -252,16 +265,18 @@ mod tests {
 
     use super::*;
     use crate::sweep::cookie::SourcePorts;
-    use crate::sweep::plan::{Plan, StateSet};
+    use crate::sweep::plan::StateSet;
     use crate::sweep::report::Vantage;
     use crate::sweep::run::Observer;
     use crate::target::scope::Scope;
     use crate::target::table::Table;
 
-    struct Nobody;
+    #[derive(Default)]
+    struct Notebook(Vec<Observation>);
 
-    impl Observer for Nobody {
-        fn observed(&mut self, _: &Observation) -> std::io::Result<()> {
+    impl Observer for Notebook {
+        fn observed(&mut self, observation: &Observation) -> std::io::Result<()> {
+            self.0.push(*observation);
             Ok(())
         }
 
@@ -287,6 +302,7 @@ mod tests {
             routes: Arc::default(),
             source_ports: SourcePorts { first: 16_384, count: 16_384 },
             wanted: StateSet::all(),
+            watched: Vec::new(),
             vantage: Vantage {
                 host: "test".into(),
                 engine: "sim".into(),
@@ -298,21 +314,29 @@ mod tests {
         }
     }
 
-    /// Closes a sweep of four targets whose table has room for so many.
-    fn close(targets: u64) -> Result<Outcome, RunError> {
-        let plan = plan();
-        let mut board = Board::new(&plan, &[7; 16], 1).expect("memory");
+    /// Closes a sweep of four targets whose table has room for so many, and gives what was told of them.
+    fn close(plan: &Plan, targets: u64, ending: Ending) -> Result<Vec<Observation>, RunError> {
+        let mut board = Board::new(plan, &[7; 16], 1).expect("memory");
         board.table = Table::new(targets).expect("memory");
         let now = Timestamp::UNIX_EPOCH;
-        let mut nobody = Nobody;
-        let driver = Driver::new(&board, &mut nobody, now, Tick::default());
-        driver.close(Ending::Finished, &[], Tick::default(), now)
+        let mut notebook = Notebook::default();
+        let driver = Driver::new(&board, &mut notebook, now, Tick::default());
+        driver.close(ending, &[], Tick::default(), now).map(|_| notebook.0)
     }
 
     #[test]
     fn books_that_do_not_close_make_no_report() {
-        assert!(close(4).is_ok());
-        let failed = close(3).expect_err("one target is missing");
+        assert!(close(&plan(), 4, Ending::Finished).is_ok());
+        let failed = close(&plan(), 3, Ending::Finished).expect_err("one target is missing");
         assert!(matches!(failed, RunError::Books(_)), "{failed}");
+    }
+
+    #[test]
+    fn of_a_sweep_that_was_cut_short_only_the_watched_are_told() {
+        let watched = plan().scope.target(2);
+        let plan = Plan { watched: vec![watched], ..plan() };
+        let told = close(&plan, 4, Ending::Interrupted).expect("a report");
+        let told: Vec<_> = told.iter().map(|seen| (seen.target, seen.state, seen.unknown)).collect();
+        assert_eq!(told, [(watched, State::Unknown, Some(UnknownReason::Interrupted))]);
     }
 }

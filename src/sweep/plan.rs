@@ -71,6 +71,9 @@ pub struct Plan {
     pub source_ports: SourcePorts,
     /// Which states the observer wants to hear of.
     pub wanted: StateSet,
+    /// Targets of which the observer wants to hear in the end, whatever state they are in. Whoever is not in the scope
+    /// is not looked for.
+    pub watched: Vec<Target>,
     /// Where the sweep looks from.
     pub vantage: Vantage,
 }
