@@ -277,6 +277,11 @@ fn nothing_takes_longer_than_the_timeout() {
         ("a header by TLS", Act::Drip(ok, second / 10), true),
         ("preliminary answers without end", Act::Drip(continued, second / 100), false),
         ("no handshake", Act::Ignore, true),
+        (
+            "a handshake a byte a tenth",
+            Act::Trickle(vec![22, 3, 3, 64, 0, 2, 0, 0, 99, 3, 3].repeat(9), second / 10),
+            true,
+        ),
         ("nothing is read", Act::Ignore, false),
     ] {
         let receiver = if by_tls {
