@@ -31,7 +31,10 @@ impl Stream {
     /// # Errors
     /// When none of them answers; the last one's error.
     pub fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<Self> {
-        let addresses = resolve(host, port, deadline)?;
+        Stream::to_any(&resolve(host, port, deadline)?, deadline)
+    }
+
+    fn to_any(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for (n, address) in addresses.iter().enumerate() {
             let part = deadline.part(addresses.len() - n)?;
@@ -171,4 +174,42 @@ pub fn failure(what: &dyn Display, host: &str, port: u16, cause: &io::Error) -> 
     };
     let colons = if host.contains(':') { ("[", "]") } else { ("", "") };
     format!("failed to {what} {}{host}{}:{port}: {cause}", colons.0, colons.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_a_host_are_tried_in_turn() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let there = listener.local_addr().expect("an address");
+        // Nobody has ever listened on this one, and its kernel says so.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(Stream::to_any(&[nobody, there], deadline).is_ok());
+        let refused = Stream::to_any(&[nobody, nobody], deadline).err().expect("nobody is there");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            Stream::to_any(&[], deadline).err().map(|cause| cause.kind()),
+            Some(io::ErrorKind::NotFound)
+        );
+    }
+
+    #[test]
+    fn a_name_leads_to_addresses_or_is_an_error_in_time() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let local = SocketAddr::from(([127, 0, 0, 1], 514));
+        assert!(resolve("localhost", 514, deadline).expect("addresses").contains(&local));
+        assert_eq!(
+            resolve("::1", 514, deadline).expect("addresses"),
+            [SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 514))]
+        );
+        assert!(resolve("none.invalid", 514, deadline).is_err());
+        let late = resolve("localhost", 514, Deadline::after(Duration::ZERO)).expect_err("too late");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
 }
