@@ -9,6 +9,7 @@ mod doctor;
 mod dry_run;
 mod engine;
 mod fuse;
+mod handle;
 mod output;
 mod ports;
 mod progress;
@@ -65,6 +66,20 @@ struct Cli {
 enum Command {
     /// Sweep networks once and say what is exposed
     Sweep(Box<sweep::Args>),
+    /// List the alerts that fire, the worst first
+    ///
+    /// Exit status: 0 nothing of what is listed fires, 1 something does, 2 it could not be found out.
+    Alerts(Box<handle::alerts::Args>),
+    /// Take alerts on, so that nobody is reminded of them
+    Ack(handle::ack::Args),
+    /// Disturb nobody by certain alerts for a time
+    #[command(subcommand)]
+    Silence(handle::silence::Command),
+    /// List what was said of alerts, or how sweeps went, in order of time
+    History(handle::history::Args),
+    /// Look after the database of the daemon
+    #[command(subcommand)]
+    Db(handle::db::Command),
     /// Work with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -106,6 +121,11 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
+        Command::Alerts(args) => handle::alerts::run(&args),
+        Command::Ack(args) => handle::ack::run(&args),
+        Command::Silence(command) => handle::silence::run(&command),
+        Command::History(args) => handle::history::run(&args),
+        Command::Db(command) => handle::db::run(&command),
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fuse(args) => fuse::run(&args),
