@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portreeve::config::diagnostic::{ConfigError, Source};
-use portreeve::config::file::{Config, RouteEntry, load_allowlist, parse_allowlist};
+use portreeve::config::file::{Config, load_allowlist, parse_allowlist};
 use portreeve::config::options::{Cap, EngineChoice};
+use portreeve::config::settings::Settings;
+use portreeve::config::watch::WatchConfig;
+use portreeve::policy::class::Class;
 use portreeve::target::ports::PortSet;
 use proptest::prelude::*;
 
@@ -38,15 +41,11 @@ fn the_documented_example_loads_clean() {
 
     let [database] = &config.expect[..] else { panic!("one expectation: {:?}", config.expect) };
     assert_eq!((database.name.as_str(), database.failures, database.line), ("orders database", 3, 18));
-    let [soc] = &config.sinks[..] else { panic!("one sink: {:?}", config.sinks) };
-    assert_eq!((soc.name.as_str(), soc.kind.as_str()), ("soc", "webhook"));
-    assert_eq!(
-        soc.options["url_file"].as_str(),
-        Some("tests/data/config/secrets/soc-url"),
-        "beside the file"
-    );
-    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-    assert_eq!(config.route, RouteEntry { security: names(&["soc", "siem"]), health: names(&["ops"]) });
+    let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    assert_eq!(names, ["soc", "siem", "ops"]);
+    assert_eq!(config.routes.of_class(&Class::security()), ["soc", "siem"]);
+    assert_eq!(config.routes.of_class(&Class::health()), ["ops"]);
+    assert_eq!(config.check_watch(), [], "and a watch needs no more");
 }
 
 #[test]
@@ -124,7 +123,22 @@ fn sources_that_are_none() {
 
 #[test]
 fn an_empty_file_is_an_empty_configuration() {
-    assert_eq!(Config::parse(&Source::new("c.toml", "")).expect("clean"), Config::default());
+    let config = Config::parse(&Source::new("c.toml", "")).expect("clean");
+    assert_eq!(config.settings, Settings::default());
+    assert_eq!(
+        config.watches,
+        [WatchConfig::of(&config.settings)],
+        "as if it had one watch of what it sweeps"
+    );
+    assert!(!config.is_for_watch() && config.check_files().is_empty());
+    let lacks: Vec<String> = config.check_watch().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lacks,
+        [
+            "c.toml:1:1: no [scope] says what to watch; add [scope] with networks = [\"198.18.0.0/24\"]",
+            "c.toml:1:1: no [[sink]] says whom to tell; add a [[sink]], and a [route] that names it",
+        ]
+    );
 }
 
 /// Asserts that the text has exactly these mistakes.
@@ -229,16 +243,16 @@ fn keys_that_nobody_knows() {
     check(
         "[scop]\nx = 1\n\n[zzz]\n",
         &[
-            "c.toml:1:2: unknown key `scop` at the top level; did you mean `scope`? known here: scope, sweep, allow, \
-             expect, sink, route",
-            "c.toml:4:2: unknown key `zzz` at the top level; known here: scope, sweep, allow, expect, sink, route",
+            "c.toml:1:2: unknown key `scop` at the top level; did you mean `scope`? known here: scope, sweep, watch, allow, expect, grade, alerting, \
+             maintenance, store, heartbeat, sink, route",
+            "c.toml:4:2: unknown key `zzz` at the top level; known here: scope, sweep, watch, allow, expect, grade, alerting, maintenance, store, heartbeat, sink, route",
         ],
     );
     check(
         &allow("expirs = 2027-03-31\n"),
         &[
             "c.toml:6:1: unknown key `expirs` in [[allow]]; did you mean `expires`? known here: hosts, ports, reason, \
-           owner, expires",
+           owner, expires, warn_before",
         ],
     );
 }
@@ -251,7 +265,7 @@ fn values_of_the_wrong_type_or_range() {
         &[
             "c.toml:2:9: `ports` must be a text such as \"risky\", or an array such as [22, \"redis\"], but the boolean \
              true stands here; write ports = \"risky\"",
-            "c.toml:3:12: `interval` must be a length of time from 1s to 8784h, with its unit and in quotes, but the \
+            "c.toml:3:12: `interval` must be a length of time from 1s to 366d, with its unit and in quotes, but the \
              number 60 stands here; write interval = \"60s\"",
             "c.toml:4:12: `rate_max` must be a whole number from 1 to 100000000, but the number 0 stands here; write \
              rate_max = 50_000",
@@ -274,7 +288,7 @@ fn values_of_the_wrong_type_or_range() {
              risky, exposed and all",
             "c.toml:2:23: an entry of `ports` must be a port from 1 to 65535, or a text such as \"redis\" or \
              \"8000-8100\", but the number 1.5 stands here; write ports = \"risky\"",
-            "c.toml:3:12: `interval` must be a length of time from 1s to 8784h, with its unit and in quotes, but the \
+            "c.toml:3:12: `interval` must be a length of time from 1s to 366d, with its unit and in quotes, but the \
              text \"60\" stands here; write interval = \"60s\"",
             "c.toml:4:12: `10m` is no rate; write packets a second such as 5000, 10k or 1M",
             "c.toml:5:9: `tries` must be a whole number from 1 to 10, but the text \"3\" stands here; write tries = 4",
@@ -417,23 +431,6 @@ fn allowances_that_contradict_each_other() {
 }
 
 #[test]
-fn tables_of_alerting_have_a_shape() {
-    check(
-        "[[expect]]\nname = \"x\"\nhosts = [\"198.18.0.0/30\"]\nfailures = 0\n[[sink]]\nname = 5\nurl = \"x\"\n\
-         [route]\nsecurity = \"soc\"\nhelth = []\n",
-        &[
-            "c.toml:1:1: `ports` is missing in [[expect]]; add ports = [22]",
-            "c.toml:4:12: `failures` must be a whole number from 1 to 100, but the number 0 stands here; write failures \
-             = 3",
-            "c.toml:5:1: `kind` is missing in [[sink]]; add kind = \"webhook\"",
-            "c.toml:6:8: `name` must be text in quotes, but the number 5 stands here; write name = \"soc\"",
-            "c.toml:9:12: `security` must be an array, but the text \"soc\" stands here; write security = [\"soc\"]",
-            "c.toml:10:1: unknown key `helth` in [route]; did you mean `health`? known here: security, health",
-        ],
-    );
-}
-
-#[test]
 fn an_allowlist_is_the_same_grammar_with_one_table() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("allow.toml");
@@ -456,8 +453,8 @@ fn a_byte_order_mark_and_carriage_returns_move_nothing() {
     check(
         "\u{feff}swep = 1",
         &[
-            "c.toml:1:1: unknown key `swep` at the top level; did you mean `sweep`? known here: scope, sweep, allow, \
-           expect, sink, route",
+            "c.toml:1:1: unknown key `swep` at the top level; did you mean `sweep`? known here: scope, sweep, watch, allow, expect, grade, alerting, \
+             maintenance, store, heartbeat, sink, route",
         ],
     );
 }

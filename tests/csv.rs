@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use portreeve::policy::allowlist::Allowance;
+use portreeve::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
 use portreeve::policy::finding::{Finding, Folded};
 use portreeve::sink::csv::{COLUMNS, List, write_targets};
 use portreeve::sink::event::Run;
@@ -63,6 +63,7 @@ fn unused(reason: &str, owner: &str) -> Finding {
         reason: reason.into(),
         owner: owner.into(),
         expires: None,
+        warn_before: DEFAULT_WARN_BEFORE,
         line: None,
     };
     Finding::idle_allowance(&allowance, time(0))

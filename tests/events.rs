@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use portreeve::policy::allowlist::Allowance;
+use portreeve::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
 use portreeve::policy::finding::{Finding, Folded};
 use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
 use portreeve::sink::text::{self, Summary};
@@ -189,6 +189,7 @@ fn findings() -> Vec<Finding> {
         reason: "bastion".into(),
         owner: "netops".into(),
         expires: expires.map(|text| text.parse().expect(text)),
+        warn_before: DEFAULT_WARN_BEFORE,
         line,
     };
     let expired = allowance(Some("2026-01-31"), Some(7));

@@ -35,7 +35,7 @@ pub enum Window {
     /// Again and again.
     Recurring {
         /// When it opens, by the clock on the wall of `zone`.
-        cron: Cron,
+        cron: Box<Cron>,
         /// For how long, by a stopwatch: a night on which the clocks change makes it neither longer nor shorter.
         duration: Duration,
         /// Whose wall.
@@ -85,7 +85,7 @@ mod tests {
 
     fn recurring(cron: &str, minutes: u64, zone: &str) -> Maintenance {
         let zone = TimeZone::get(zone).expect(zone);
-        let (cron, duration) = (cron.parse().expect(cron), Duration::from_secs(60 * minutes));
+        let (cron, duration) = (Box::new(cron.parse().expect(cron)), Duration::from_secs(60 * minutes));
         window(Window::Recurring { cron, duration, zone })
     }
 

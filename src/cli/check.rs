@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Failure, Status, output};
+use crate::config::diagnostic::{ConfigError, Source};
 use crate::config::file::{Config, load_allowlist};
 use crate::config::settings::{Settings, SettingsError};
 use crate::config::sources;
@@ -11,18 +12,27 @@ use crate::target::scope::ScopeError;
 
 /// Checks a configuration, and every file that it names. Asks nobody anything: host names are counted, not looked up.
 pub fn run(file: &Path) -> Result<Status, Failure> {
-    let config = Config::load(file)?;
+    let (config, mut told) = Config::examine(&Source::read(file)?)?;
+    let is_whole = told.is_empty();
+    if config.is_for_watch() {
+        told.extend(config.check_watch());
+    }
+    told.extend(config.check_files());
+    told.sort_by_key(|mistake| (mistake.line, mistake.column));
     let mut mistakes = Vec::new();
+    if !told.is_empty() {
+        mistakes.push(ConfigError::Invalid(told).to_string());
+    }
     let mut allowances = config.allow.len();
     match config.settings.allowlist.as_deref().map(load_allowlist) {
         Some(Ok(more)) => allowances += more.len(),
         Some(Err(mistake)) => mistakes.push(mistake.to_string()),
         None => {}
     }
-    if let Err(mistake) = config.settings.pace() {
-        mistakes.push(mistake.to_string());
-    }
+    let watching = watching_in_words(&config);
     let scope = match sources::read(config.settings, &mut io::empty()) {
+        // Of what could not be read, nothing can be said.
+        Ok(_) if !is_whole => Ok(String::new()),
         Ok(reading) => {
             let (settings, names) = reading.unresolved();
             scope_in_words(&settings, names).map_err(|mistake| mistake.to_string())
@@ -36,14 +46,26 @@ pub fn run(file: &Path) -> Result<Status, Failure> {
     if !mistakes.is_empty() {
         return Err(mistakes.join("\n").into());
     }
-    writeln!(
-        output::styled_stdout()?,
-        "{}: no mistakes; {scope}allowances {allowances}, expectations {}, sinks {}",
-        output::shown(file),
-        config.expect.len(),
-        config.sinks.len()
-    )?;
+    let file = output::shown(file);
+    writeln!(output::styled_stdout()?, "{file}: no mistakes; {scope}allowances {allowances}, {watching}")?;
     Ok(Status::Clean)
+}
+
+/// What is understood of the tables for `portreeve watch`: what is not there is not named.
+fn watching_in_words(config: &Config) -> String {
+    let routes = &config.routes;
+    let lists = routes.classes.len() + routes.matches.len() + usize::from(!routes.events.is_empty());
+    let counts = [
+        ("expectations", config.expect.len()),
+        ("grades", config.grades.0.len()),
+        ("maintenance windows", config.maintenance.len()),
+        ("watches", if config.is_for_watch() { config.watches.len() } else { 0 }),
+        ("sinks", config.sinks.len()),
+        ("routes", lists),
+    ];
+    let always = ["expectations", "sinks"];
+    let counts = counts.into_iter().filter(|(what, count)| *count > 0 || always.contains(what));
+    counts.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// How much is declared. Of what names will come to nothing is known, so where there are some, neither what is left of

@@ -1,10 +1,12 @@
 //! The `[[allow]]` tables, and what two of them may not say at once.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::document::{Document, Section};
 use super::value::{Key, Placed, Value};
-use crate::policy::allowlist::Allowance;
+use crate::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
 use crate::target::address::AddressRange;
 
 pub(super) static ALLOW: Key =
@@ -14,6 +16,10 @@ pub(super) static PORTS: Key = Key { name: "ports", example: "[22]" };
 static REASON: Key = Key { name: "reason", example: "\"bastion\"" };
 static OWNER: Key = Key { name: "owner", example: "\"netops\"" };
 static EXPIRES: Key = Key { name: "expires", example: "2027-03-31" };
+static WARN_BEFORE: Key = Key { name: "warn_before", example: "\"14d\"" };
+
+/// How long before its end an allowance may be warned of; nothing for never.
+const WARNINGS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(366 * 24 * 3600);
 
 /// Reads every `[[allow]]` table of the file.
 pub(super) fn read_allowances(root: &mut Section<'_>) -> Vec<Allowance> {
@@ -38,6 +44,7 @@ fn read_allowance(mut section: Section<'_>) -> Option<Placed<Allowance>> {
     let reason = section.take(&REASON).and_then(Value::text);
     let owner = section.take(&OWNER).and_then(Value::text);
     let expires = section.take(&EXPIRES).map(Value::expiry);
+    let warn_before = section.take(&WARN_BEFORE).map(|value| value.duration(WARNINGS));
     section.need(&[&HOSTS, &PORTS, &REASON, &OWNER]);
     section.finish();
     let allowance = Allowance {
@@ -47,6 +54,7 @@ fn read_allowance(mut section: Section<'_>) -> Option<Placed<Allowance>> {
         owner: owner?,
         // An expiry that cannot be read is not the same as none.
         expires: expires.map_or(Some(None), |read| read.map(Some))?,
+        warn_before: warn_before.map_or(Some(DEFAULT_WARN_BEFORE), |read| read)?,
         line: Some(line),
     };
     Some(Placed { at, value: allowance })

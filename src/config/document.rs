@@ -1,20 +1,17 @@
 //! A reader of TOML that keeps the place of everything and goes on after a mistake.
 //!
-//! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Syntax
-//! is split in two: a mistake that is exactly one value (`ports = redis`) spoils that value alone, and reading goes on;
-//! any other may have torn the structure, and what follows from it would be noise, so only the syntax up to there is
-//! told.
+//! Tables are read key by key; at the end of a table, every key that nobody asked for is a mistake of its own. Mistakes
+//! of syntax are in [`super::syntax`].
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, Source};
+use super::named::NamedFile;
+use super::syntax::{Parsed, parse};
 use super::value::{Key, Placed, Value};
 
 /// A TOML file that is being read.
@@ -24,6 +21,7 @@ pub struct Document<'s> {
     /// Where a value stands that the syntax has already been blamed for.
     spoiled: BTreeSet<usize>,
     mistakes: RefCell<Vec<Diagnostic>>,
+    named: RefCell<Vec<NamedFile>>,
 }
 
 impl<'s> Document<'s> {
@@ -32,28 +30,9 @@ impl<'s> Document<'s> {
     /// # Errors
     /// When the syntax is broken in a way that leaves the structure in doubt.
     pub fn parse(source: &'s Source) -> Result<Self, Vec<Diagnostic>> {
-        let (root, errors) = DeTable::parse_recoverable(source.text());
-        let root = root.into_inner();
-        let mut values = Vec::new();
-        collect_values(&root, &mut values);
-        let blamed: Vec<Option<usize>> = errors.iter().map(|error| blamed_value(error, &values)).collect();
-        let tears = |(error, value): (&toml::de::Error, &Option<usize>)| {
-            let torn = value.is_none() && error.message() != DUPLICATE_KEY;
-            torn.then(|| syntax_mistake(source, error))
-        };
-        let mut tears: Vec<Diagnostic> = errors.iter().zip(&blamed).filter_map(tears).collect();
-        sort(&mut tears);
-        let mut mistakes: Vec<Diagnostic> =
-            errors.iter().map(|error| syntax_mistake(source, error)).collect();
-        if let Some(tear) = tears.into_iter().next() {
-            // The parser stumbles on behind a tear; what it says of the rest is about a file that nobody wrote.
-            mistakes.retain(|mistake| mistake.line < tear.line);
-            sort(&mut mistakes);
-            mistakes.push(tear);
-            return Err(mistakes);
-        }
-        let spoiled = blamed.into_iter().flatten().collect();
-        Ok(Document { source, root, spoiled, mistakes: RefCell::new(mistakes) })
+        let Parsed { root, spoiled, mistakes } = parse(source)?;
+        let mistakes = RefCell::new(mistakes);
+        Ok(Document { source, root, spoiled, mistakes, named: RefCell::default() })
     }
 
     /// The table of the whole file.
@@ -64,6 +43,7 @@ impl<'s> Document<'s> {
             at: 0,
             table: &self.root,
             keys: Vec::new(),
+            excused: Vec::new(),
         }
     }
 
@@ -84,17 +64,47 @@ impl<'s> Document<'s> {
         }
     }
 
+    /// Notes a mistake in the words of an error whose advice stands behind a semicolon.
+    pub fn report_error(&self, at: usize, error: &dyn std::error::Error) {
+        let told = error.to_string();
+        let (message, help) = told.split_once("; ").unwrap_or((&told, "mend it"));
+        self.report(at, message, help);
+    }
+
+    /// Notes a mistake in a file that this one names, and that had to be read with it.
+    pub fn report_elsewhere(&self, mistake: Diagnostic) {
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// Whether a mistake has been noted.
+    pub fn has_mistakes(&self) -> bool {
+        !self.mistakes.borrow().is_empty()
+    }
+
+    /// Notes a file that will be needed.
+    pub fn name_file(&self, file: NamedFile) {
+        self.named.borrow_mut().push(file);
+    }
+
+    /// The files that have been noted.
+    pub fn named_files(&self) -> Vec<NamedFile> {
+        self.named.borrow().clone()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors
     /// When there were mistakes: all of them, in the order of the file.
     pub fn finish(self) -> Result<(), Vec<Diagnostic>> {
+        let mistakes = self.into_mistakes();
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// Ends the reading: all mistakes, in the order of the file.
+    pub fn into_mistakes(self) -> Vec<Diagnostic> {
         let mut mistakes = self.mistakes.into_inner();
-        if mistakes.is_empty() {
-            return Ok(());
-        }
         sort(&mut mistakes);
-        Err(mistakes)
+        mistakes
     }
 }
 
@@ -106,13 +116,48 @@ pub struct Section<'d> {
     at: usize,
     table: &'d DeTable<'d>,
     keys: Vec<&'static Key>,
+    /// Keys whose mistake has been told already.
+    excused: Vec<&'d str>,
 }
 
 impl<'d> Section<'d> {
     /// The value of a key, if it is there; from now on the key is known.
     pub fn take(&mut self, key: &'static Key) -> Option<Value<'d>> {
         self.keys.push(key);
-        self.table.get(key.name).map(|value| Value::new(self.document, key, value))
+        self.table.get(key.name).map(|value| Value::new(self.document, key, key.name, value))
+    }
+
+    /// Every key that was not taken, with its value; for tables whose keys the file itself makes up. `example` is one
+    /// of the keys that it might make up.
+    pub fn others(&mut self, example: &'static Key) -> Vec<(Placed<&'d str>, Value<'d>)> {
+        let is_told = |name: &str| is_known(&self.keys, name) || self.excused.contains(&name);
+        let others = self.table.iter().filter(|(key, _)| !is_told(key.get_ref()));
+        let others = others.map(|(key, value)| {
+            let name: &'d str = key.get_ref();
+            let at = key.span().start;
+            (Placed { at, value: name }, Value::new(self.document, example, name, value))
+        });
+        let others: Vec<_> = others.collect();
+        self.excused.extend(others.iter().map(|(name, _)| name.value));
+        others
+    }
+
+    /// Notes a mistake at a key that has no business here, instead of that nobody knows it.
+    pub fn refuse(&mut self, name: &str, message: impl Into<String>, help: impl Into<String>) {
+        if let Some((key, _)) = self.table.get_key_value(name) {
+            self.document.report(key.span().start, message, help);
+            self.excused.push(key.get_ref());
+        }
+    }
+
+    /// Does not say of this key that nobody knows it.
+    pub fn excuse(&mut self, name: &str) {
+        self.excused.extend(self.table.get_key_value(name).map(|(key, _)| key.get_ref().as_ref()));
+    }
+
+    /// Notes a mistake of the table as a whole.
+    pub fn report(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.document.report(self.at, message, help);
     }
 
     /// The entries of an array, each read by `read`; `None` if the key is not there, or if anything in it is wrong.
@@ -150,7 +195,12 @@ impl<'d> Section<'d> {
 
     /// Whether the key is there.
     pub fn has(&self, key: &Key) -> bool {
-        self.table.contains_key(key.name)
+        self.has_name(key.name)
+    }
+
+    /// Whether a key of this name is there.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.table.contains_key(name)
     }
 
     /// The table behind a key.
@@ -190,33 +240,31 @@ impl<'d> Section<'d> {
     /// [`Section::finish`].
     pub fn need(&self, keys: &[&'static Key]) {
         let unknown = self.table.keys().filter(|key| !is_known(&self.keys, key.get_ref()));
-        let misspelt: Vec<&str> = unknown.filter_map(|key| nearest(key.get_ref(), &self.keys)).collect();
+        let misspelt: Vec<&str> = unknown.filter_map(|key| nearest(key.get_ref(), self.names())).collect();
         for key in keys.iter().filter(|key| !self.has(key) && !misspelt.contains(&key.name)) {
             let message = format!("`{}` is missing {}", key.name, self.place);
             self.document.report(self.at, message, format!("add {} = {}", key.name, key.example));
         }
     }
 
-    /// Everything that was not taken, by key; for tables whose keys are somebody else's to know.
-    pub fn rest(self) -> BTreeMap<String, Placed<toml::Value>> {
-        let rest = self.table.iter().filter(|(key, _)| !is_known(&self.keys, key.get_ref()));
-        rest.filter_map(|(key, value)| {
-            let at = value.span().start;
-            let owned = toml::Value::deserialize(ValueDeserializer::from(value.clone()));
-            let value = owned.map_err(|error| {
-                self.document.report(at, error.message(), "write a value that TOML can hold");
-            });
-            Some((key.get_ref().to_string(), Placed { at, value: value.ok()? }))
-        })
-        .collect()
-    }
-
     /// Ends the reading of this table: every key that was not taken is a mistake.
     pub fn finish(self) {
-        for (key, _) in self.table.iter().filter(|(key, _)| !is_known(&self.keys, key.get_ref())) {
+        let is_told = |name: &str| is_known(&self.keys, name) || self.excused.contains(&name);
+        for (key, _) in self.table.iter().filter(|(key, _)| !is_told(key.get_ref())) {
             let message = format!("unknown key `{}` {}", key.get_ref(), self.place);
-            self.document.report(key.span().start, message, suggest(key.get_ref(), &self.keys));
+            let known = self.names().collect::<Vec<_>>().join(", ");
+            let help = did_you_mean(key.get_ref(), self.names());
+            self.document.report(key.span().start, message, format!("{help}known here: {known}"));
         }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name)
+    }
+
+    /// The line of the file in which the table begins.
+    pub fn line(&self) -> u32 {
+        self.document.source().position(self.at).0
     }
 
     /// The byte at which the table begins.
@@ -236,7 +284,7 @@ impl<'d> Section<'d> {
     }
 
     fn below(&self, table: &'d DeTable<'d>, at: usize, place: String) -> Section<'d> {
-        Section { document: self.document, place, at, table, keys: Vec::new() }
+        Section { document: self.document, place, at, table, keys: Vec::new(), excused: Vec::new() }
     }
 }
 
@@ -247,87 +295,22 @@ fn is_known(keys: &[&'static Key], name: &str) -> bool {
 /// How alike two words must be for the one to be offered in place of the other.
 const LIKENESS: f64 = 0.75;
 
-fn nearest(name: &str, keys: &[&'static Key]) -> Option<&'static str> {
-    keys.iter()
-        .map(|key| (strsim::jaro_winkler(name, key.name), key.name))
+/// The word that is most like this one, if any is like it at all.
+pub(super) fn nearest<'w>(name: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    words
+        .into_iter()
+        .map(|word| (strsim::jaro_winkler(name, word), word))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > LIKENESS)
-        .map(|(_, known)| known)
+        .map(|(_, word)| word)
 }
 
-fn suggest(name: &str, keys: &[&'static Key]) -> String {
-    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    let hint = nearest(name, keys).map_or_else(String::new, |known| format!("did you mean `{known}`? "));
-    format!("{hint}known here: {}", names.join(", "))
+/// The beginning of an advice: the word that may be meant, or nothing.
+pub(super) fn did_you_mean<'w>(name: &str, words: impl IntoIterator<Item = &'w str>) -> String {
+    nearest(name, words).map_or_else(String::new, |known| format!("did you mean `{known}`? "))
 }
 
-/// Where the one value begins that a mistake of syntax is about, if it leaves everything else readable: the mistake is
-/// exactly the value, or is noticed where the value ends, as with a quote that the line does not close.
-fn blamed_value(error: &toml::de::Error, values: &[Range<usize>]) -> Option<usize> {
-    let span = error.span()?;
-    let said = error.message();
-    let ends_at_line = said.starts_with("invalid") && !said.contains("multi-line");
-    let blamed = |value: &&Range<usize>| **value == span || (ends_at_line && value.end == span.start);
-    values.iter().find(blamed).map(|value| value.start)
-}
-
-fn collect_values(table: &DeTable<'_>, values: &mut Vec<Range<usize>>) {
-    for value in table.values() {
-        collect_value(value, values);
-    }
-}
-
-fn collect_value(value: &Spanned<DeValue<'_>>, values: &mut Vec<Range<usize>>) {
-    match value.get_ref() {
-        DeValue::Table(table) => collect_values(table, values),
-        DeValue::Array(array) => array.iter().for_each(|entry| collect_value(entry, values)),
-        _ => values.push(value.span()),
-    }
-}
-
-/// What the parser says of a key that stands twice. Were it to say something else one day, the duplicate would count as
-/// torn structure: fewer mistakes at once, but none lost.
-const DUPLICATE_KEY: &str = "duplicate key";
-
-/// What the parser says of a word without quotes, and of nothing at all where a value is due.
-const UNQUOTED: &str = "string values must be quoted";
-
-/// What the parser says where an array goes on without a comma, most often because nobody closed it.
-const MISSING_COMMA: &str = "missing comma";
-
-/// What the parser says of 2027-02-30.
-const INVALID_DATE: &str = "invalid date";
-
-fn syntax_mistake(source: &Source, error: &toml::de::Error) -> Diagnostic {
-    let span = error.span().unwrap_or(source.text().len()..source.text().len());
-    let slice = source.text().get(span.clone()).unwrap_or("");
-    let (message, help) = match error.message() {
-        DUPLICATE_KEY => {
-            (format!("`{slice}` stands here a second time"), "keep one of the two, or join them".to_owned())
-        }
-        said if said.starts_with(UNQUOTED) && slice.is_empty() => {
-            ("a value is missing".to_owned(), "write one, or remove the key".to_owned())
-        }
-        said if said.starts_with(UNQUOTED) => {
-            (format!("`{slice}` is not in quotes"), format!("write \"{slice}\""))
-        }
-        said if said.starts_with(MISSING_COMMA) => (
-            format!("TOML syntax: {said}"),
-            "put a comma in front, or close the array above with ]".to_owned(),
-        ),
-        said if said.starts_with(INVALID_DATE) => (
-            format!("`{slice}` is no date: {said}"),
-            "write a day that the calendar has, such as 2027-03-31".to_owned(),
-        ),
-        said => (format!("TOML syntax: {said}"), SYNTAX_HELP.to_owned()),
-    };
-    source.diagnostic(span.start, message, help)
-}
-
-const SYNTAX_HELP: &str =
-    "text stands in quotes, arrays in [ ], keys as key = value, tables under [name] or [[name]]";
-
-fn sort(mistakes: &mut [Diagnostic]) {
+pub(super) fn sort(mistakes: &mut [Diagnostic]) {
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
 }
 
@@ -397,15 +380,46 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_keys_that_are_somebody_elses() {
-        let source = Source::new("a.toml", "flag = true\nother = [1, { when = 2027-03-31 }]\n");
+    fn hands_out_the_keys_that_a_file_makes_up_itself() {
+        let source = Source::new("a.toml", "flag = true\nother = 1\nsecond = 2\nthird = 3\n");
         let document = Document::parse(&source).expect("TOML");
         let mut root = document.root();
         assert_eq!(root.take(&FLAG).and_then(Value::boolean), Some(true));
-        let rest = root.rest();
-        assert_eq!(rest.keys().collect::<Vec<_>>(), ["other"]);
-        assert_eq!(rest["other"].at, 20);
-        assert_eq!(rest["other"].value.to_string(), "[1, { when = 2027-03-31 }]");
-        assert_eq!(told(document), [""; 0]);
+        root.refuse("third", "`third` is too much", "remove it");
+        let others = root.others(&COUNT);
+        let names: Vec<_> = others.iter().map(|(name, value)| (name.value, name.at, value.at())).collect();
+        assert_eq!(names, [("other", 12, 20), ("second", 22, 31)]);
+        assert_eq!(others[0].1.boolean(), None);
+        root.finish();
+        assert_eq!(
+            told(document),
+            [
+                "2:9: `other` must be true or false, but the number 1 stands here; write other = 3",
+                "4:1: `third` is too much; remove it",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_mistake_repeats_a_secret() {
+        for text in [
+            "password = hunter2",
+            "password = hunter2-2026-99-99",
+            "x = { token = hunter2 }",
+            "headers = { X-Key = hunter2, y = 1 }",
+            "[headers]\nX-Key = hunter2",
+            "url = \"http://hunter2",
+            "password = 2026-99-99 hunter2",
+            "password = [hunter2]\n",
+            "url = hunter2 hunter2",
+            "url = 'a' hunter2",
+        ] {
+            let source = Source::new("a.toml", text);
+            let told = match Document::parse(&source) {
+                Ok(document) => told(document).join("\n"),
+                Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            };
+            assert!(!told.is_empty() && !told.contains("hunter2"), "{text}: {told}");
+        }
     }
 }

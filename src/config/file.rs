@@ -1,98 +1,62 @@
 //! The configuration file, and the file of an allowlist: the same grammar, of which it has one table.
 
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::Path;
-use std::time::Duration;
 
-use super::alerting::{read_expectations, read_route, read_sinks};
+use super::alerts::Classes;
+use super::alerts::expect::{read_expectations, read_grades, refuse_unwatched};
+use super::alerts::maintenance::read_maintenance;
+use super::alerts::route::{Routing, read_routing};
+use super::alerts::rules::read_rules;
 use super::allow::read_allowances;
-use super::diagnostic::{ConfigError, Source};
+use super::daemon::{HeartbeatConfig, StoreConfig, read_heartbeat, read_store};
+use super::diagnostic::{ConfigError, Diagnostic, Source};
 use super::document::{Document, Section};
-use super::inventory::Inventory;
-use super::options::{Cap, RATE_LIMIT_PPS, parse_canary, parse_exclude, parse_interface, parse_pps};
+use super::named::NamedFile;
+use super::scope::{SCOPE, check_scope, read_scope};
 use super::settings::Settings;
-use super::value::{Key, Placed, Value};
+use super::sinks::{Sinks, read_sinks};
+use super::sweep::{SWEEP, read_sweep};
+use super::value::{Placed, values};
+use super::watch::{WatchConfig, read_watches};
+use crate::alert::maintenance::Maintenance;
+use crate::alert::route::Routes;
+use crate::alert::rules::AlertRules;
 use crate::policy::allowlist::Allowance;
-use crate::target::address::AddressRange;
-use crate::target::ports::PortSet;
-use crate::target::scope::{Scope, ScopeError};
-use crate::target::written::Written;
-
-static SCOPE: Key = Key { name: "scope", example: "{ networks = [\"198.18.0.0/24\"] }" };
-static SWEEP: Key = Key { name: "sweep", example: "{ ports = \"risky\" }" };
-static NETWORKS: Key = Key { name: "networks", example: "[\"198.18.0.0/24\"]" };
-static EXCLUDE: Key = Key { name: "exclude", example: "[\"198.18.4.0/24\"]" };
-static FILES: Key = Key { name: "files", example: "[\"fleet.txt\"]" };
-static INVENTORY: Key =
-    Key { name: "inventory", example: "[{ file = \"fleet.json\", address = \"PrivateIpAddress\" }]" };
-static INVENTORY_FILE: Key = Key { name: "file", example: "\"fleet.json\"" };
-static ADDRESS: Key = Key { name: "address", example: "\"PrivateIpAddress\"" };
-static NAME: Key = Key { name: "name", example: "\"Tags.Name\"" };
-static EXCLUDE_FILES: Key = Key { name: "exclude_files", example: "[\"never.txt\"]" };
-static OWNER: Key = Key { name: "owner", example: "\"netops@example.com\"" };
-static PORTS: Key = Key { name: "ports", example: "\"risky\"" };
-static INTERVAL: Key = Key { name: "interval", example: "\"60s\"" };
-static RATE_MAX: Key = Key { name: "rate_max", example: "50_000" };
-static HOST_RATE: Key = Key { name: "host_rate", example: "200" };
-static NETWORK_RATE: Key = Key { name: "network_rate", example: "5000" };
-static CANARIES: Key = Key { name: "canaries", example: "[\"198.18.0.10:22\"]" };
-static TRIES: Key = Key { name: "tries", example: "4" };
-static ENGINE: Key = Key { name: "engine", example: "\"auto\"" };
-static INTERFACE: Key = Key { name: "interface", example: "\"eth0\"" };
-static BANNER: Key = Key { name: "banner", example: "true" };
-static ALLOWLIST: Key = Key { name: "allowlist", example: "\"allow.toml\"" };
+use crate::policy::expectation::Expectation;
+use crate::policy::grade::Grades;
+use crate::sink::options::SinkOptions;
 
 /// A whole configuration file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// `[scope]` and `[sweep]`.
     pub settings: Settings,
+    /// `[[watch]]`: what is swept when; never empty once a file has been read.
+    pub watches: Vec<WatchConfig>,
     /// `[[allow]]`: what may be open.
     pub allow: Vec<Allowance>,
     /// `[[expect]]`: what must be open.
-    pub expect: Vec<ExpectEntry>,
-    /// `[[sink]]`: where events go.
-    pub sinks: Vec<SinkEntry>,
-    /// `[route]`: which events go where.
-    pub route: RouteEntry,
-}
-
-/// One `[[expect]]` table.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ExpectEntry {
-    /// What the service is called.
-    pub name: String,
-    /// Its hosts.
-    pub hosts: Vec<AddressRange>,
-    /// Its ports.
-    pub ports: PortSet,
-    /// How many failures in a row make an outage.
-    pub failures: u32,
-    /// The line where the table begins.
-    pub line: u32,
-}
-
-/// One `[[sink]]` table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SinkEntry {
-    /// Its name, for routes.
-    pub name: String,
-    /// What kind of sink it is.
-    pub kind: String,
-    /// Its other keys, which only its kind knows.
-    pub options: toml::Table,
-    /// The line where the table begins.
-    pub line: u32,
-}
-
-/// The `[route]` table: names of sinks.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RouteEntry {
-    /// Where exposures go.
-    pub security: Vec<String>,
-    /// Where outages go.
-    pub health: Vec<String>,
+    pub expect: Vec<Expectation>,
+    /// `[[grade]]`: how bad findings are, and whom they are for.
+    pub grades: Grades,
+    /// `[alerting]`: how patient alerts are.
+    pub alerting: AlertRules,
+    /// `[[maintenance]]`: when nobody is disturbed.
+    pub maintenance: Vec<Maintenance>,
+    /// `[store]`: where the watch keeps what it knows.
+    pub store: StoreConfig,
+    /// `[heartbeat]`: by which others know that the watch is alive.
+    pub heartbeat: HeartbeatConfig,
+    /// `[[sink]]`: where messages go.
+    pub sinks: Vec<SinkOptions>,
+    /// `[route]`: which sinks hear of what.
+    pub routes: Routes,
+    /// What a watch lacks, see [`Config::check_watch`].
+    lacks: Vec<Diagnostic>,
+    /// Files that will be needed, see [`Config::check_files`].
+    named: Vec<NamedFile>,
+    /// Whether the file says anything of watching.
+    is_for_watch: bool,
 }
 
 impl Config {
@@ -109,17 +73,59 @@ impl Config {
     /// # Errors
     /// When it has mistakes: then all of them are told.
     pub fn parse(source: &Source) -> Result<Self, ConfigError> {
+        let (config, mistakes) = Config::examine(source)?;
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(mistakes)) }
+    }
+
+    /// Reads a configuration from a text, and what can be understood of it in spite of its mistakes, which come with
+    /// it in the order of the file.
+    ///
+    /// # Errors
+    /// When the syntax is torn, so that nothing can be understood.
+    pub fn examine(source: &Source) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
         let document = Document::parse(source).map_err(ConfigError::Invalid)?;
         let mut root = document.root();
         let mut config = Config::default();
+        let mut classes = Classes::default();
         read_settings(&mut root, &mut config.settings);
+        config.watches = read_watches(&mut root, &config.settings);
         config.allow = read_allowances(&mut root);
-        config.expect = read_expectations(&mut root);
-        config.sinks = read_sinks(&mut root);
-        config.route = read_route(&mut root);
+        let expectations = read_expectations(&mut root, &mut classes);
+        config.grades = read_grades(&mut root, &mut classes);
+        config.alerting = read_rules(&mut root);
+        config.maintenance = read_maintenance(&mut root, &mut classes);
+        config.store = read_store(&mut root);
+        config.heartbeat = read_heartbeat(&mut root);
+        let sinks = read_sinks(&mut root);
+        let routing = read_routing(&mut root, &mut classes);
+        config.is_for_watch = ["watch", "sink", "route"].iter().any(|name| root.has_name(name));
         root.finish();
-        document.finish().map_err(ConfigError::Invalid)?;
-        Ok(config)
+        refuse_unwatched(&document, &expectations, &config.watches);
+        classes.check(&document);
+        routing.check(&document, &sinks, &classes);
+        config.lacks = lacks(source, &config.settings, &expectations, &sinks, &routing);
+        config.expect = values(Some(expectations));
+        config.sinks = sinks.options;
+        config.routes = routing.routes;
+        config.named = document.named_files();
+        Ok((config, document.into_mistakes()))
+    }
+
+    /// What `portreeve watch` needs and this file does not say. A file for sweeps alone may lack all of it.
+    pub fn check_watch(&self) -> Vec<Diagnostic> {
+        self.lacks.clone()
+    }
+
+    /// Whether the file says anything of watching, so that [`Config::check_watch`] is of interest.
+    pub fn is_for_watch(&self) -> bool {
+        self.is_for_watch
+    }
+
+    /// What is wrong with the files of secrets and certificates that this file names. A sweep does without them, and
+    /// may be forbidden to read them. Credentials of systemd are there only while the service runs, and are not looked
+    /// for.
+    pub fn check_files(&self) -> Vec<Diagnostic> {
+        self.named.iter().filter_map(NamedFile::check).collect()
     }
 }
 
@@ -156,133 +162,39 @@ fn read_settings(root: &mut Section<'_>, settings: &mut Settings) {
     }
 }
 
-/// The networks and excludes of `[scope]`, with their places.
-struct ScopeRanges {
-    networks: Vec<Placed<AddressRange>>,
-    exclude: Vec<Placed<AddressRange>>,
-}
-
-fn read_scope(mut section: Section<'_>, settings: &mut Settings) -> Option<ScopeRanges> {
-    let written = section.list_some(&NETWORKS, "network", Value::parsed::<Written>);
-    let files = section.list_some(&FILES, "file", Value::path);
-    let inventories = section.tables(&INVENTORY);
-    let exclude = section.list(&EXCLUDE, read_exclude);
-    let exclude_files = section.list_some(&EXCLUDE_FILES, "file", Value::path);
-    settings.owner = section.take(&OWNER).and_then(Value::text);
-    if !section.has(&FILES) && !section.has(&INVENTORY) {
-        section.need(&[&NETWORKS]);
+/// What a watch needs and the file does not say.
+fn lacks(
+    source: &Source,
+    settings: &Settings,
+    expectations: &[Placed<Expectation>],
+    sinks: &Sinks,
+    routing: &Routing,
+) -> Vec<Diagnostic> {
+    let mut lacks = Vec::new();
+    let mut lack = |at: usize, message: &str, help: &str| lacks.push(source.diagnostic(at, message, help));
+    if settings.declared.is_empty() && settings.sources.is_empty() {
+        lack(0, "no [scope] says what to watch", "add [scope] with networks = [\"198.18.0.0/24\"]");
     }
-    settings.sources.files = values(files);
-    settings.sources.inventories = inventories.into_iter().filter_map(read_inventory).collect();
-    settings.exclude_file = values(exclude_files);
-    let has_exclude = section.has(&EXCLUDE);
-    section.finish();
-    // Without the excludes, which cannot be read, nothing can be said of what is left.
-    let exclude = if has_exclude { exclude? } else { Vec::new() };
-    settings.exclude = exclude.iter().map(|placed| placed.value).collect();
-    let mut networks = Vec::new();
-    for Placed { at, value } in written? {
-        match value {
-            Written::Addresses(value) => networks.push(Placed { at, value }),
-            Written::Name(name) => settings.sources.names.push(name),
+    let Some(first) = sinks.names.first() else {
+        if sinks.all_named {
+            lack(0, "no [[sink]] says whom to tell", "add a [[sink]], and a [route] that names it");
         }
-    }
-    settings.declared = networks.iter().map(|placed| placed.value).collect();
-    // What names and files come down to is not known yet, so what is left can only be judged without them.
-    (settings.sources.is_empty() && !networks.is_empty()).then_some(ScopeRanges { networks, exclude })
-}
-
-fn read_exclude(value: Value<'_>) -> Option<AddressRange> {
-    let text = value.text()?;
-    parse_exclude(&text).map_err(|error| value.refuse(&error.to_string())).ok()
-}
-
-fn read_inventory(mut section: Section<'_>) -> Option<Inventory> {
-    let file = section.take(&INVENTORY_FILE).and_then(Value::path);
-    let address = section.take(&ADDRESS).and_then(Value::parsed);
-    let name = section.take(&NAME).map(Value::parsed);
-    section.need(&[&INVENTORY_FILE, &ADDRESS]);
-    section.finish();
-    // A name that cannot be read is not the same as none.
-    let name = name.map_or(Some(None), |read| read.map(Some))?;
-    Some(Inventory { file: file?, address: address?, name })
-}
-
-fn values<T>(placed: Option<Vec<Placed<T>>>) -> Vec<T> {
-    placed.unwrap_or_default().into_iter().map(|placed| placed.value).collect()
-}
-
-/// The shortest and the longest interval between sweeps.
-const INTERVALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 60 * 60);
-
-fn read_sweep(mut section: Section<'_>, settings: &mut Settings) {
-    settings.ports = section.take(&PORTS).and_then(Value::ports);
-    settings.interval = section.take(&INTERVAL).and_then(|value| value.duration(INTERVALS));
-    settings.rate_limit = section.take(&RATE_MAX).and_then(read_pps);
-    settings.host_rate = section.take(&HOST_RATE).and_then(read_cap);
-    settings.network_rate = section.take(&NETWORK_RATE).and_then(read_cap);
-    settings.declared_canaries = section.take(&CANARIES).map(read_canaries).unwrap_or_default();
-    settings.tries =
-        section.take(&TRIES).and_then(|value| value.integer(1..=10)).and_then(|n| n.try_into().ok());
-    settings.engine = section.take(&ENGINE).and_then(Value::parsed);
-    settings.interface = section.take(&INTERFACE).and_then(read_interface);
-    settings.allowlist = section.take(&ALLOWLIST).and_then(Value::path);
-    settings.banner = section.take(&BANNER).and_then(Value::boolean).unwrap_or_default();
-    section.finish();
-}
-
-/// A cap is a number, or a text as on the command line.
-fn read_cap(value: Value<'_>) -> Option<Cap> {
-    if value.as_text().is_some() { value.parsed() } else { read_pps(value).map(Cap::Pps) }
-}
-
-fn read_canaries(value: Value<'_>) -> Vec<SocketAddr> {
-    let entries = value.entries("an array such as [\"198.18.0.10:22\"]").unwrap_or_default();
-    let canary = |entry: Value<'_>| {
-        let text = entry.text()?;
-        parse_canary(&text).map_err(|error| entry.refuse(&error.to_string())).ok()
+        return lacks;
     };
-    entries.into_iter().filter_map(canary).collect()
-}
-
-/// So is a limit, which is always a number in the end.
-fn read_pps(value: Value<'_>) -> Option<NonZeroU32> {
-    if let Some(text) = value.as_text() {
-        return parse_pps(text).map_err(|error| value.refuse(&error.to_string())).ok();
+    let add = |class: &str| format!("add {class} = [\"{}\"] to [route]", first.value);
+    let Some(at) = routing.at else {
+        lack(first.at, "no [route] says which alerts this sink is told of", &add("security"));
+        return lacks;
+    };
+    let has = |class: &str| routing.routes.classes.keys().any(|known| known.as_str() == class);
+    if !has("security") {
+        lack(at, "`security` is missing in [route], so nobody would hear of an exposure", &add("security"));
     }
-    let pps = value.integer(1..=u64::from(RATE_LIMIT_PPS))?;
-    u32::try_from(pps).ok().and_then(NonZeroU32::new)
-}
-
-fn read_interface(value: Value<'_>) -> Option<String> {
-    let name = value.text()?;
-    parse_interface(&name).map_err(|error| value.refuse(&error.to_string())).ok()
-}
-
-/// Notes what makes networks and excludes no scope, at the entries that are to blame.
-fn check_scope(document: &Document<'_>, ranges: &ScopeRanges, ports: Option<PortSet>) {
-    let values = |placed: &[Placed<AddressRange>]| placed.iter().map(|p| p.value).collect::<Vec<_>>();
-    let (networks, exclude) = (values(&ranges.networks), values(&ranges.exclude));
-    let ports = ports.unwrap_or_else(PortSet::risky);
-    match Scope::new(&networks, &exclude, ports.clone()) {
-        Ok(_) => {}
-        // Asked of each network alone: together they may merge into a range that nobody wrote.
-        Err(ScopeError::NeverProbed { .. }) => {
-            for network in &ranges.networks {
-                let alone = Scope::new(&[network.value], &exclude, ports.clone());
-                if let Err(error @ ScopeError::NeverProbed { .. }) = alone {
-                    report_scope(document, Some(network), &error);
-                }
-            }
-        }
-        Err(error @ ScopeError::AllExcluded) => report_scope(document, ranges.exclude.first(), &error),
-        Err(error) => report_scope(document, ranges.networks.first(), &error),
+    if !has("health") && expectations.iter().any(|expectation| expectation.value.class.is_none()) {
+        lack(at, "`health` is missing in [route], so nobody would hear of an outage", &add("health"));
+    } else if !has("health") && !has("own") {
+        let message = "`own` is missing in [route], so nobody would hear what keeps the watch from its work";
+        lack(at, message, &add("own"));
     }
-}
-
-fn report_scope(document: &Document<'_>, blamed: Option<&Placed<AddressRange>>, error: &ScopeError) {
-    let told = error.to_string();
-    let (message, help) = told.split_once("; ").unwrap_or((&told, "exclude less, or declare more networks"));
-    document.report(blamed.map_or(0, |placed| placed.at), message, help);
+    lacks
 }

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::document::Document;
+use super::document::{Document, nearest};
 use crate::policy::allowlist::Expiry;
 use crate::target::ports::PortSet;
 
@@ -33,11 +33,18 @@ pub struct Placed<T> {
     pub value: T,
 }
 
+/// What was read, without the places.
+pub(super) fn values<T>(placed: Option<Vec<Placed<T>>>) -> Vec<T> {
+    placed.unwrap_or_default().into_iter().map(|placed| placed.value).collect()
+}
+
 /// A value that is being read. Every reader notes a mistake in the document where it answers `None`.
 #[derive(Clone, Copy)]
 pub struct Value<'d> {
     document: &'d Document<'d>,
     key: &'static Key,
+    /// What the key is called in this file.
+    name: &'d str,
     /// Whether it is one entry of the key's array.
     is_entry: bool,
     value: &'d Spanned<DeValue<'d>>,
@@ -48,9 +55,15 @@ impl<'d> Value<'d> {
     pub(super) fn new(
         document: &'d Document<'d>,
         key: &'static Key,
+        name: &'d str,
         value: &'d Spanned<DeValue<'d>>,
     ) -> Self {
-        Value { document, key, is_entry: false, value }
+        Value { document, key, name, is_entry: false, value }
+    }
+
+    /// The document that it is a part of.
+    pub fn document(&self) -> &'d Document<'d> {
+        self.document
     }
 
     /// The byte at which it stands.
@@ -81,19 +94,45 @@ impl<'d> Value<'d> {
         self.or_wrong(value, &format!("a whole number from {} to {}", range.start(), range.end()))
     }
 
-    /// A length of time of this range, such as `"60s"` or `"1h 30m"`.
+    /// A length of time of this range, such as `"60s"`, `"1h 30m"` or `"14d"`. Nothing needs no unit.
     pub fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
-        let value = self.value.get_ref().as_str().and_then(|text| text.trim().parse::<SignedDuration>().ok());
-        let value = value.and_then(|signed| Duration::try_from(signed).ok()).filter(|d| range.contains(d));
-        let show = |duration: &Duration| {
-            SignedDuration::try_from(*duration).map_or_else(|_| format!("{duration:?}"), |d| format!("{d:#}"))
-        };
-        let wanted = format!(
-            "a length of time from {} to {}, with its unit and in quotes",
-            show(range.start()),
-            show(range.end())
-        );
+        self.length_of_time(range, "")
+    }
+
+    /// As [`Value::duration`], where a word could stand as well.
+    pub fn duration_or(self, range: RangeInclusive<Duration>, word: &str) -> Option<Duration> {
+        self.length_of_time(range, &format!(", or \"{word}\""))
+    }
+
+    fn length_of_time(self, range: RangeInclusive<Duration>, or: &str) -> Option<Duration> {
+        let is_zero =
+            self.value.get_ref().as_integer().and_then(number) == Some(0) || self.as_text() == Some("0");
+        let value = if is_zero { Some(Duration::ZERO) } else { self.as_text().and_then(length_of_time) };
+        let value = value.filter(|length| range.contains(length));
+        let (shortest, longest) = (in_words(*range.start()), in_words(*range.end()));
+        let wanted =
+            format!("a length of time from {shortest} to {longest}, with its unit and in quotes{or}");
         self.or_wrong(value, &wanted)
+    }
+
+    /// A moment with its offset from UTC, as TOML writes it: without quotes.
+    pub fn moment(self) -> Option<Timestamp> {
+        let value = self.value.get_ref().as_datetime().and_then(|datetime| datetime.to_string().parse().ok());
+        self.or_wrong(value, "a moment with its date, its time and its offset from UTC, without quotes")
+    }
+
+    /// One of these words, each of which stands for a `T`.
+    pub fn choice<T: Copy>(self, what: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let words = || words.iter().map(|(word, _)| *word);
+        let hint =
+            nearest(&text, words()).map_or_else(String::new, |word| format!("did you mean `{word}`? "));
+        let list = words().collect::<Vec<_>>().join(", ");
+        self.report(format!("`{text}` is no {what}"), format!("{hint}choose one of {list}"));
+        None
     }
 
     /// A date, or a moment with its offset, as TOML writes them: without quotes.
@@ -103,7 +142,7 @@ impl<'d> Value<'d> {
             self.value.get_ref().as_str().and_then(|text| text.trim().parse::<Expiry>().ok())
         {
             let message = self.must_be(wanted);
-            self.report(message, format!("write {} = {expiry}", self.key.name));
+            self.report(message, format!("write {} = {expiry}", self.name));
             return None;
         }
         let value = self.value.get_ref().as_datetime().and_then(|datetime| {
@@ -154,11 +193,8 @@ impl<'d> Value<'d> {
 
     /// The entries of an array; `wanted` says what is wanted in place of what is none.
     pub fn entries(self, wanted: &str) -> Option<Vec<Value<'d>>> {
-        let Value { document, key, value, .. } = self;
-        let entries = value
-            .get_ref()
-            .as_array()
-            .map(|array| array.iter().map(|value| Value { document, key, is_entry: true, value }).collect());
+        let entry = |value| Value { is_entry: true, value, ..self };
+        let entries = self.value.get_ref().as_array().map(|array| array.iter().map(entry).collect());
         self.or_wrong(entries, wanted)
     }
 
@@ -179,6 +215,16 @@ impl<'d> Value<'d> {
             Some((message, help)) => self.report(message.to_owned(), help.to_owned()),
             None => self.report(error.to_owned(), self.example()),
         }
+    }
+
+    /// Notes a mistake.
+    pub fn report(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.document.report(self.at(), message, help);
+    }
+
+    /// The byte behind it.
+    pub(super) fn end(&self) -> usize {
+        self.value.span().end
     }
 
     pub(super) fn as_table(&self) -> Option<&'d DeTable<'d>> {
@@ -211,12 +257,12 @@ impl<'d> Value<'d> {
     }
 
     fn subject(&self) -> String {
-        let name = self.key.name;
+        let name = self.name;
         if self.is_entry { format!("an entry of `{name}`") } else { format!("`{name}`") }
     }
 
     fn example(&self) -> String {
-        format!("write {} = {}", self.key.name, self.key.example)
+        format!("write {} = {}", self.name, self.key.example)
     }
 
     /// What stands here, in a few words.
@@ -224,21 +270,47 @@ impl<'d> Value<'d> {
         let kind = match self.value.get_ref() {
             DeValue::Array(_) => return "an array".to_owned(),
             DeValue::Table(_) => return "a table".to_owned(),
-            DeValue::String(_) => "the text",
-            DeValue::Integer(_) | DeValue::Float(_) => "the number",
-            DeValue::Boolean(_) => "the boolean",
-            DeValue::Datetime(_) => "the date",
+            DeValue::String(_) => "text",
+            DeValue::Integer(_) | DeValue::Float(_) => "number",
+            DeValue::Boolean(_) => "boolean",
+            DeValue::Datetime(_) => "date",
         };
+        if is_secret(self.key.name) || is_secret(self.name) {
+            return format!("a {kind}");
+        }
         let written = self.document.source().text().get(self.value.span()).unwrap_or("");
         let line = written.lines().next().unwrap_or("");
         let short: String = line.chars().take(SHOWN).collect();
         let dots = if short.len() < written.len() { "..." } else { "" };
-        format!("{kind} {short}{dots}")
+        format!("the {kind} {short}{dots}")
     }
+}
 
-    fn report(&self, message: String, help: String) {
-        self.document.report(self.at(), message, help);
-    }
+/// Keys whose values are secrets, or might be where somebody has got it wrong: no mistake repeats them.
+const SECRETS: [&str; 18] = [
+    "api_key",
+    "auth",
+    "authorization",
+    "bearer",
+    "credentials",
+    "headers",
+    "integration_key",
+    "key",
+    "passphrase",
+    "passwd",
+    "password",
+    "pass",
+    "private_key",
+    "routing_key",
+    "secret",
+    "signing_key",
+    "token",
+    "url",
+];
+
+/// Whether a value of this key must not be repeated. What should be the name of a file may be the secret itself.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key.strip_suffix("_file").unwrap_or(key))
 }
 
 /// How many characters of a wrong value are shown.
@@ -246,6 +318,23 @@ const SHOWN: usize = 40;
 
 fn number(integer: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A length of time in which days have 24 hours.
+fn length_of_time(text: &str) -> Option<Duration> {
+    let span: Span = text.trim().parse().ok()?;
+    let signed = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(signed).ok()
+}
+
+/// A length of time as one writes it.
+pub(super) fn in_words(length: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match (length.as_secs() / DAY, SignedDuration::try_from(length)) {
+        (days, _) if days > 1 && Duration::from_secs(days * DAY) == length => format!("{days}d"),
+        (_, Ok(signed)) => format!("{signed:#}"),
+        (_, Err(_)) => format!("{length:?}"),
+    }
 }
 
 fn civil_date(day: toml::value::Date) -> Option<Date> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -95,9 +96,14 @@ pub struct Allowance {
     pub owner: String,
     /// Until when; `None` for as long as the entry stands.
     pub expires: Option<Expiry>,
+    /// How long before its end whoever answers for it is warned; nothing for never.
+    pub warn_before: Duration,
     /// The line of the file where the entry stands, if it came from a file.
     pub line: Option<u32>,
 }
+
+/// How long before the end of an allowance is warned, if nobody says.
+pub const DEFAULT_WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Allowance {
     /// Whether the entry names this target, expired or not.
@@ -218,6 +224,7 @@ mod tests {
             reason: "bastion".to_owned(),
             owner: "netops".to_owned(),
             expires: expires.map(|text| text.parse().expect(text)),
+            warn_before: DEFAULT_WARN_BEFORE,
             line: None,
         }
     }

@@ -116,6 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::allowlist::DEFAULT_WARN_BEFORE;
     use crate::policy::finding::FindingKind;
     use crate::target::Transport;
     use crate::target::address::AddressRange;
@@ -147,6 +148,7 @@ mod tests {
             reason: "a reason".to_owned(),
             owner: "an owner".to_owned(),
             expires: expires.map(|text| text.parse().expect(text)),
+            warn_before: DEFAULT_WARN_BEFORE,
             line: None,
         }
     }

@@ -311,6 +311,7 @@ pub struct AnswersAllNote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::allowlist::DEFAULT_WARN_BEFORE;
     use crate::sweep::banner::Protocol;
 
     fn target(ip: &str, port: u16) -> Target {
@@ -324,6 +325,7 @@ mod tests {
             reason: "bastion".to_owned(),
             owner: "netops".to_owned(),
             expires: Some("2026-01-31".parse().expect("a day")),
+            warn_before: DEFAULT_WARN_BEFORE,
             line: Some(7),
         }
     }

@@ -31,6 +31,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a message is tried, if nobody says: long enough for a weekend.
 pub const DEFAULT_GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 24 * 3600);
 
+/// What the body of a webhook is, if nobody says.
+pub const DEFAULT_CONTENT_TYPE: &str = "application/json";
+
+/// How often an Alertmanager is told of what fires, if nobody says.
+pub const DEFAULT_REFRESH: Duration = Duration::from_secs(60);
+
 /// The kinds of sinks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
