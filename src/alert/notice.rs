@@ -48,6 +48,8 @@ pub enum Transition {
     Reminder,
     /// Somebody has taken it on.
     Acknowledged,
+    /// Whoever had taken it on has given it back.
+    Unacknowledged,
     /// It has begun to change too often for each change to be told.
     FlappingStarted,
     /// It has become steady again.
@@ -65,6 +67,7 @@ impl Transition {
             Transition::Annotated => "annotated",
             Transition::Reminder => "reminder",
             Transition::Acknowledged => "acknowledged",
+            Transition::Unacknowledged => "unacknowledged",
             Transition::FlappingStarted => "flapping-started",
             Transition::FlappingEnded => "flapping-ended",
             Transition::Resolved => "resolved",

@@ -83,4 +83,9 @@ impl Silence {
     pub fn holds(&self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }
+
+    /// Why an alert that it is about disturbs nobody.
+    pub fn in_words(&self) -> String {
+        format!("silence {} by {}: {}", self.id, self.who, self.reason)
+    }
 }

@@ -99,7 +99,7 @@ fn tell_people(book: &mut Book, words: &mut Vec<Word>, telling: &Telling<'_>, mi
         let fingerprint = record.alert.finding.fingerprint.clone();
         untold.entry(record.alert.class.clone()).or_default().push(fingerprint);
     }
-    let remind_at = next_reminder(telling);
+    let remind_at = next_reminder(telling.rules, telling.now);
     let begins =
         |word: &Word| matches!(word.notice.transition, Transition::Firing | Transition::FlappingStarted);
     // What events are told of an alert is told to people too, so that both have one identifier.
@@ -178,16 +178,16 @@ fn tell_storms(
         let grown = stormy.contains(&class).then_some(Transition::Escalated);
         let Some(transition) = transition.or(grown) else { continue };
         let told = if transition == Transition::Resolved { Told::No } else { Told::Each };
-        let remind_at = next_reminder(telling).filter(|_| told != Told::No);
+        let remind_at = next_reminder(telling.rules, telling.now).filter(|_| told != Told::No);
         book.change(&fingerprint, |record| (record.told, record.remind_at) = (told, remind_at));
         let notice = book.notice(&fingerprint, transition, telling.sweep, telling.now, mint);
         words.extend(notice.map(|notice| Word { notice, audience: Audience::Everybody, in_storm: false }));
     }
 }
 
-fn next_reminder(telling: &Telling<'_>) -> Option<Timestamp> {
-    let every = SignedDuration::try_from(telling.rules.remind_every?).ok()?;
-    telling.now.checked_add(every).ok()
+fn next_reminder(rules: &AlertRules, now: Timestamp) -> Option<Timestamp> {
+    let every = SignedDuration::try_from(rules.remind_every?).ok()?;
+    now.checked_add(every).ok()
 }
 
 /// Reminds people of what goes on, and that nobody has taken on.
@@ -203,7 +203,7 @@ fn reminders(book: &mut Book, telling: &Telling<'_>, mint: Mint<'_>) -> Vec<Word
         book.records().filter(is_due).map(|record| record.alert.finding.fingerprint.clone()).collect();
     let mut words = Vec::new();
     for fingerprint in due {
-        book.change(&fingerprint, |record| record.remind_at = next_reminder(telling));
+        book.change(&fingerprint, |record| record.remind_at = next_reminder(telling.rules, telling.now));
         let notice = book.notice(&fingerprint, Transition::Reminder, None, telling.now, mint);
         words.extend(notice.map(|notice| Word { notice, audience: Audience::People, in_storm: false }));
     }
@@ -215,6 +215,25 @@ pub fn acknowledge(book: &mut Book, fingerprint: &Fingerprint, by: Acknowledgeme
     book.get(fingerprint).filter(|record| record.alert.state == Phase::Firing)?;
     book.change(fingerprint, |record| record.alert.acknowledged = Some(by));
     Some(vec![(fingerprint.clone(), Transition::Acknowledged)])
+}
+
+/// Notes that nobody has an alert any longer; `None` where nobody had, or where it does not fire. Reminders begin anew.
+pub fn give_back(
+    book: &mut Book,
+    fingerprint: &Fingerprint,
+    rules: &AlertRules,
+    now: Timestamp,
+) -> Option<Happened> {
+    let is_taken =
+        |record: &&Record| record.alert.state == Phase::Firing && record.alert.acknowledged.is_some();
+    book.get(fingerprint).filter(is_taken)?;
+    let remind_at = next_reminder(rules, now);
+    book.change(fingerprint, |record| {
+        record.alert.acknowledged = None;
+        // The storm reminds of its own.
+        record.remind_at = remind_at.filter(|_| record.told == Told::Each);
+    });
+    Some(vec![(fingerprint.clone(), Transition::Unacknowledged)])
 }
 
 /// Notes what a second look has shown; nothing where that is known, or the alert no longer fires.

@@ -7,6 +7,7 @@ mod docs;
 mod doctor;
 mod dry_run;
 mod fuse;
+mod handle;
 mod output;
 mod ports;
 mod progress;
@@ -63,6 +64,20 @@ enum Command {
     Sweep(Box<sweep::Args>),
     /// Sweep on schedule, and tell people and machines what changes
     Watch(watch::Args),
+    /// List the alerts that fire, the worst first
+    ///
+    /// Exit status: 0 nothing of what is listed fires, 1 something does, 2 it could not be found out.
+    Alerts(Box<handle::alerts::Args>),
+    /// Take alerts on, so that nobody is reminded of them
+    Ack(handle::ack::Args),
+    /// Disturb nobody by certain alerts for a time
+    #[command(subcommand)]
+    Silence(handle::silence::Command),
+    /// List what was said of alerts, or how sweeps went, in order of time
+    History(handle::history::Args),
+    /// Look after the database of the daemon
+    #[command(subcommand)]
+    Db(handle::db::Command),
     /// Work with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -105,6 +120,11 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Alerts(args) => handle::alerts::run(&args),
+        Command::Ack(args) => handle::ack::run(&args),
+        Command::Silence(command) => handle::silence::run(&command),
+        Command::History(args) => handle::history::run(&args),
+        Command::Db(command) => handle::db::run(&command),
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fuse(args) => fuse::run(&args),

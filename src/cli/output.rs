@@ -186,6 +186,11 @@ pub fn is_seen() -> bool {
     io::stdout().is_terminal()
 }
 
+/// As [`unless_left`], where it is known what the command comes to, whether anybody reads that or not.
+pub fn told(result: Result<(), Failure>, status: Status) -> Result<Status, Failure> {
+    unless_left(result.map(|()| status)).map(|_| status)
+}
+
 /// What a listing comes to: a reader that leaves, as `head` does, has read enough.
 pub fn unless_left(result: Result<Status, Failure>) -> Result<Status, Failure> {
     result.or_else(|failure| match failure.downcast_ref::<io::Error>().map(io::Error::kind) {

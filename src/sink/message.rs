@@ -84,21 +84,40 @@ pub enum EventJson<'a> {
 }
 
 /// `alert`: an alert has changed. Beside what every event begins with, it has its own identifier, the transition, the
-/// sweep that has shown it, and everything that is known of the alert.
+/// sweep that has shown it, and everything that is known of the alert. Where somebody asks what fires, nothing has
+/// happened: then it has neither an identifier nor a transition, and `time` is when it was asked.
 #[derive(Clone, Debug, Serialize)]
 pub struct AlertEvent<'a> {
     schema: &'static str,
     event: &'static str,
     #[serde(serialize_with = "milliseconds")]
     time: Timestamp,
-    id: Ulid,
-    transition: Transition,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Ulid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transition: Option<Transition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sweep: Option<Ulid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sweep_name: Option<&'a str>,
     #[serde(flatten)]
     alert: &'a Alert,
+}
+
+impl<'a> AlertEvent<'a> {
+    /// An alert as it is at this time, whatever has happened to it last.
+    pub fn standing(alert: &'a Alert, time: Timestamp) -> Self {
+        AlertEvent {
+            schema: SCHEMA,
+            event: "alert",
+            time,
+            id: None,
+            transition: None,
+            sweep: None,
+            sweep_name: None,
+            alert,
+        }
+    }
 }
 
 impl<'a> From<&'a Notice> for AlertEvent<'a> {
@@ -108,8 +127,8 @@ impl<'a> From<&'a Notice> for AlertEvent<'a> {
             schema: SCHEMA,
             event: "alert",
             time: notice.time,
-            id: notice.id,
-            transition: notice.transition,
+            id: Some(notice.id),
+            transition: Some(notice.transition),
             sweep: sweep.map(|sweep| sweep.id),
             sweep_name: sweep.map(|sweep| sweep.name.as_str()),
             alert: &notice.alert,

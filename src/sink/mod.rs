@@ -6,6 +6,7 @@ pub mod csv;
 pub mod doubt;
 pub mod event;
 pub mod jsonl;
+pub mod listing;
 pub mod message;
 pub mod options;
 pub mod plain;

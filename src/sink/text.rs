@@ -338,8 +338,12 @@ const WARN: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiC
 const BAD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 
 fn style_of(finding: &Finding) -> Style {
-    match finding.severity {
-        _ if !finding.is_objection() => Style::new().dimmed(),
+    if finding.is_objection() { style_of_severity(finding.severity) } else { Style::new().dimmed() }
+}
+
+/// How bad something is, as a colour.
+pub fn style_of_severity(severity: Severity) -> Style {
+    match severity {
         Severity::Critical => BAD,
         Severity::High => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))),
         Severity::Medium => Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow))),

@@ -66,6 +66,7 @@ pub fn title_of(notice: &Notice) -> String {
             Some(taken) => format!("acknowledged by {}: {stands}", taken.who),
             None => format!("acknowledged: {stands}"),
         },
+        Transition::Unacknowledged => format!("given back: {stands}"),
         Transition::FlappingStarted => {
             let finding = &alert.finding;
             format!("flapping: [{}] {}: {}", finding.severity, finding.kind, subject(alert))
@@ -83,6 +84,11 @@ pub fn title_of(notice: &Notice) -> String {
 pub fn standing(alert: &Alert) -> String {
     let is_over = alert.state == Phase::Resolved && !alert.flapping;
     fit(&if is_over { resolved(alert) } else { firing(alert) }, LONGEST_TITLE)
+}
+
+/// What an alert is about, as a noun.
+pub fn subject_of(alert: &Alert) -> String {
+    fit(&subject(alert), LONGEST_TITLE)
 }
 
 /// As [`lines`], of an alert.

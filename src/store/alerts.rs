@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
-use super::codec::{bytes_of, from_json, to_json};
+use super::codec::{bytes_of, digits, from_json, to_json, unreadable};
 use super::error::StoreError;
 use super::{Reader, Transaction};
 use crate::alert::life::{Acknowledgement, Alert, Phase};
@@ -47,6 +47,25 @@ impl Reader {
         self.run("read an alert", |sql| {
             let mut statement = sql.prepare_cached("SELECT body FROM alerts WHERE fingerprint = ?1")?;
             statement.query_row([bytes_of(fingerprint)], |row| from_json(row, 0)).optional()
+        })
+    }
+
+    /// The fingerprints that begin with these digits, of alerts that are there and of those that anything is still
+    /// known of, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn fingerprints(&self, prefix: &str) -> Result<Vec<Fingerprint>, StoreError> {
+        let Some((first, last)) = range_of(prefix) else { return Ok(Vec::new()) };
+        self.run("look for an alert", |sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT fingerprint FROM alerts WHERE fingerprint BETWEEN ?1 AND ?2 \
+                 UNION SELECT fingerprint FROM episodes WHERE fingerprint BETWEEN ?1 AND ?2 ORDER BY 1",
+            )?;
+            let found = statement.query_and_then([first, last], |row| {
+                Fingerprint::try_from(digits(row, 0)?).map_err(|error| unreadable(0, error))
+            })?;
+            found.collect()
         })
     }
 
@@ -110,6 +129,15 @@ impl Transaction<'_> {
         self.save(&record)?;
         Ok(Some(record))
     }
+}
+
+/// The first and the last fingerprint that begins with these digits, as they lie in columns.
+fn range_of(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
+    let end = |fill: &str| {
+        let rest = fill.repeat(32_usize.checked_sub(prefix.len())?);
+        u128::from_str_radix(&format!("{prefix}{rest}"), 16).ok().map(u128::to_be_bytes)
+    };
+    Some((end("0")?, end("f")?))
 }
 
 /// Whether an alert's next step depends on this record.

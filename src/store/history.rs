@@ -4,8 +4,6 @@
 //! `history` has what only that word has (its identifier, its time, its transition, its sweep), and the members that
 //! are not as in the first. So a long history takes half the space, and any of its rows can go without the others.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use serde_json::{Map, Value};
@@ -17,6 +15,7 @@ use super::sweeps::watch;
 use super::{Reader, Transaction};
 use crate::alert::notice::Notice;
 use crate::policy::finding::{Fingerprint, milliseconds};
+use crate::target::address::AddressRange;
 
 /// Which words are meant. Nothing said means all.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +26,8 @@ pub struct HistoryFilter {
     pub until: Option<Timestamp>,
     /// Those about this alert.
     pub fingerprint: Option<Fingerprint>,
-    /// Those about this address.
-    pub host: Option<IpAddr>,
+    /// Those about an address in this range.
+    pub hosts: Option<AddressRange>,
 }
 
 /// What became of a word at one sink.
@@ -72,19 +71,19 @@ impl Reader {
         let until = filter.until.map_or(i64::MAX, Timestamp::as_millisecond);
         let limit = signed(limit as u64);
         let fingerprint = filter.fingerprint.as_ref().map(bytes_of);
-        let host = filter.host.map(octets);
+        let hosts = filter.hosts.map(|range| (octets(range.first()), octets(range.last())));
         let mut values: Vec<&dyn ToSql> = vec![&since, &until, &limit];
-        let texts = [
-            format!("e.fingerprint = ?{}", 4),
-            format!("e.ip = ?{}", 4 + usize::from(fingerprint.is_some())),
-        ];
         if let Some(fingerprint) = &fingerprint {
-            wanted.push(&texts[0]);
+            wanted.push("e.fingerprint = ?4");
             values.push(fingerprint);
         }
-        if let Some(host) = &host {
-            wanted.push(&texts[1]);
-            values.push(host);
+        let in_range = match values.len() {
+            3 => "e.ip BETWEEN ?4 AND ?5 AND length(e.ip) = length(?4)",
+            _ => "e.ip BETWEEN ?5 AND ?6 AND length(e.ip) = length(?5)",
+        };
+        if let Some((first, last)) = &hosts {
+            wanted.push(in_range);
+            values.extend([first as &dyn ToSql, last]);
         }
         let query = format!(
             "SELECT h.id, h.time, h.transition, h.sweep, w.name, e.fingerprint, e.episode, e.body, h.changes \

@@ -134,6 +134,20 @@ impl Reader {
         })
     }
 
+    /// Why the last attempt failed of what waits for this sink: of several, of the one that is tried again last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn last_failure(&self, sink: &str) -> Result<Option<String>, StoreError> {
+        self.run("read what is to be delivered", |sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT why FROM outbox WHERE sink = (SELECT id FROM sinks WHERE name = ?1) \
+                 AND head = 1 AND why IS NOT NULL ORDER BY due DESC LIMIT 1",
+            )?;
+            statement.query_row([sink], |row| row.get(0)).optional()
+        })
+    }
+
     /// Where a message is on its way to a sink, if it is.
     ///
     /// # Errors

@@ -23,6 +23,21 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Every silence that is still known, whether it is over or not, and who ended it before its time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn all_silences(&self) -> Result<Vec<(Silence, Option<String>)>, StoreError> {
+        self.run("read the silences", |sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT id, matcher, starts, until, reason, who, ended_by FROM silences ORDER BY id",
+            )?;
+            statement.query_and_then([], |row| Ok((silence(row)?, row.get(6)?)))?.collect()
+        })
+    }
+}
+
 impl Transaction<'_> {
     /// Keeps a silence, and gives its number; the one that it comes with is not looked at.
     ///

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
-use super::codec::{Sql, count, from_json, from_word, signed, time, to_json, ulid};
+use super::codec::{Sql, count, from_json, from_word, optional_time, signed, time, to_json, ulid};
 use super::error::StoreError;
 use super::{Reader, Transaction};
 use crate::sweep::ledger::Ledger;
@@ -66,6 +66,42 @@ impl Reader {
                 ))?;
                 statement.query_and_then([limit], sweep_row)?.collect()
             }
+        })
+    }
+}
+
+impl Reader {
+    /// The sweeps that ended in this time, from its first moment to the last before its end; the latest first, this many
+    /// at most.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sweeps_between(
+        &self,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SweepRow>, StoreError> {
+        let since = since.map_or(i64::MIN, Timestamp::as_millisecond);
+        let until = until.map_or(i64::MAX, Timestamp::as_millisecond);
+        self.run("read the sweeps", |sql| {
+            let mut statement = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM sweeps JOIN watches ON watches.id = sweeps.watch \
+                 WHERE completed >= ?1 AND completed < ?2 ORDER BY completed DESC, row DESC LIMIT ?3"
+            ))?;
+            statement.query_and_then(params![since, until, signed(limit as u64)], sweep_row)?.collect()
+        })
+    }
+
+    /// Each watch that has ever swept, and when its last complete sweep ended, if one has; in the order of names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn last_complete(&self) -> Result<Vec<(String, Option<Timestamp>)>, StoreError> {
+        self.run("read the sweeps", |sql| {
+            let mut statement =
+                sql.prepare_cached("SELECT name, last_complete FROM watches ORDER BY name")?;
+            statement.query_and_then([], |row| Ok((row.get(0)?, optional_time(row, 1)?)))?.collect()
         })
     }
 }

@@ -99,6 +99,16 @@ impl Desk {
         changed
     }
 
+    /// As [`Desk::make`], or not at all: for whoever can be told that it could not be written.
+    ///
+    /// # Errors
+    /// When the database cannot be written. Then nothing has changed.
+    pub fn try_make(&self, change: &Change<'_>, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
+        let changed = self.lock().write(change, now)?;
+        self.bell.ring();
+        Ok(changed)
+    }
+
     /// Says something to those who want to hear of everything.
     pub fn announce(&self, event: Event, now: Timestamp) {
         let nothing = |_: &mut Book, _: Mint<'_>| Happened::new();
@@ -227,8 +237,13 @@ pub const RETRY_WRITING: Duration = Duration::from_secs(5);
 
 impl Inner {
     fn make(&mut self, change: &Change<'_>, now: Timestamp) -> Vec<Alert> {
+        self.write(change, now).unwrap_or_else(|error| self.keep_afloat(change, &error, now))
+    }
+
+    /// Makes a change in the database, or none at all.
+    fn write(&mut self, change: &Change<'_>, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
         let Inner { store, standing, last, silences, afloat } = self;
-        let written = store.write(|tx| {
+        let book = store.write(|tx| {
             afloat.write(tx, now)?;
             *silences = tx.silences(now)?;
             let mut book = Book::new(tx.records()?);
@@ -245,24 +260,23 @@ impl Inner {
             }
             post(tx, &over)?;
             Ok::<_, StoreError>(book)
-        });
-        match written {
-            Ok(book) => {
-                afloat.written();
-                let changed = book.changed().map(|record| record.alert.clone()).collect();
-                *last = Book::new(book.records().cloned().collect());
-                changed
-            }
-            Err(error) => {
-                let mut book = Book::new(last.records().cloned().collect());
-                let letters = work(&mut book, change, standing, silences, now);
-                let trouble = afloat.begin_of_trouble(&error, &mut book, standing, silences, now);
-                afloat.keep(&book, letters.into_iter().chain(trouble), now);
-                let changed = book.changed().map(|record| record.alert.clone()).collect();
-                *last = Book::new(book.records().cloned().collect());
-                changed
-            }
-        }
+        })?;
+        afloat.written();
+        let changed = book.changed().map(|record| record.alert.clone()).collect();
+        *last = Book::new(book.records().cloned().collect());
+        Ok(changed)
+    }
+
+    /// Makes a change in memory, because the database cannot be written.
+    fn keep_afloat(&mut self, change: &Change<'_>, error: &StoreError, now: Timestamp) -> Vec<Alert> {
+        let Inner { standing, last, silences, afloat, .. } = self;
+        let mut book = Book::new(last.records().cloned().collect());
+        let letters = work(&mut book, change, standing, silences, now);
+        let trouble = afloat.begin_of_trouble(error, &mut book, standing, silences, now);
+        afloat.keep(&book, letters.into_iter().chain(trouble), now);
+        let changed = book.changed().map(|record| record.alert.clone()).collect();
+        *last = Book::new(book.records().cloned().collect());
+        changed
     }
 
     fn settle(&mut self, sink: &str, outcomes: Vec<(Ticket, Outcome)>, now: Timestamp) {

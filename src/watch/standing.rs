@@ -43,7 +43,7 @@ impl Standing {
     pub fn mute(&self, silences: &[Silence], alert: &Alert, now: Timestamp) -> Option<String> {
         let silence = silences.iter().find(|silence| silence.holds(now) && silence.matcher.fits(alert));
         if let Some(silence) = silence {
-            return Some(format!("silence {} by {}: {}", silence.id, silence.who, silence.reason));
+            return Some(silence.in_words());
         }
         let window = self.maintenance.iter().find(|window| window.holds(now) && window.matcher.fits(alert));
         window.map(|window| format!("maintenance: {}", window.name))

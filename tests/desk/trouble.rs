@@ -18,7 +18,7 @@ fn keep_busy(office: &Office) -> Connection {
     other
 }
 
-fn let_go(other: Connection) {
+fn let_go(other: &Connection) {
     other.execute_batch("ROLLBACK").expect("it lets go");
 }
 
@@ -38,7 +38,7 @@ fn alerts_are_told_while_nothing_can_be_written_and_written_when_it_can() {
     office.carry();
     assert_eq!(office.told("soc").last().map(String::as_str), Some("exposure 22 resolved"));
     assert_eq!(office.books()["soc"], (1, 1, 0, 0), "the database knows of none of it");
-    let_go(other);
+    let_go(&other);
     assert_eq!(office.desk.flush(office.time.now()), Ok(()));
     office.pass(10, SECOND);
     assert_eq!(office.told("soc").len(), 3, "nothing is told twice");
@@ -59,7 +59,7 @@ fn what_was_delivered_and_could_not_be_noted_is_not_delivered_again() {
     office.pass(3, SECOND);
     assert_eq!(office.told("soc").len(), 2);
     assert_eq!(office.books()["soc"], (2, 0, 2, 0), "nothing is called delivered that could not be noted");
-    let_go(other);
+    let_go(&other);
     assert_eq!(office.desk.flush(office.time.now()), Ok(()));
     office.pass(3, SECOND);
     assert_eq!(office.told("soc").len(), 2);
@@ -77,7 +77,7 @@ fn what_was_not_delivered_in_that_time_is_delivered_after_it() {
     let other = keep_busy(&office);
     office.see(&[22]);
     office.carry();
-    let_go(other);
+    let_go(&other);
     assert_eq!(office.desk.flush(office.time.now()), Ok(()));
     office.pass(120, SECOND);
     assert_eq!(office.told("soc"), ["exposure 22 firing"]);
@@ -90,7 +90,7 @@ fn a_failure_to_write_is_one_that_may_pass() {
     let other = keep_busy(&office);
     let failed = office.desk.with_store(|store| store.write(|tx| tx.put("key", "value")));
     assert!(matches!(failed, Err(StoreError::Busy { .. })), "{failed:?}");
-    let_go(other);
+    let_go(&other);
     let written = office.desk.with_store(|store| store.write(|tx| tx.put("key", "value")));
     assert!(written.is_ok(), "{written:?}");
 }

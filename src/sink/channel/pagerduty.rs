@@ -119,6 +119,7 @@ fn action(notice: &Notice) -> Action {
         | Transition::Escalated
         | Transition::Annotated
         | Transition::Reminder
+        | Transition::Unacknowledged
         | Transition::FlappingEnded => Action::Trigger,
     }
 }
