@@ -71,9 +71,10 @@ impl Stream {
     pub fn finish(mut self) -> io::Result<()> {
         if let Stream::Tls(tls) = &mut self {
             tls.conn.send_close_notify();
-            tls.flush()?;
         }
-        self.tcp().shutdown(Shutdown::Write)?;
+        self.flush()?;
+        let shut = self.tcp().shutdown(Shutdown::Write);
+        shut.map_err(|cause| self.explained(cause))?;
         let mut ignored = [0; 1024];
         loop {
             match self.read(&mut ignored) {
@@ -87,6 +88,20 @@ impl Stream {
         }
     }
 
+    /// A server that turns us away by TLS says why, and closes with something of ours unread, which resets the
+    /// connection. Its last words are there still, and say more than the reset does.
+    fn explained(&mut self, cause: io::Error) -> io::Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        let is_cut_off = matches!(cause.kind(), BrokenPipe | ConnectionReset | NotConnected);
+        let Stream::Tls(tls) = self else { return cause };
+        while is_cut_off && matches!(tls.conn.read_tls(&mut tls.sock), Ok(len) if len > 0) {
+            if let Err(said) = tls.conn.process_new_packets() {
+                return io::Error::new(io::ErrorKind::InvalidData, said);
+            }
+        }
+        cause
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Plain(timed) => &timed.tcp,
@@ -97,26 +112,29 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Stream::Plain(timed) => timed.read(bytes),
             Stream::Tls(tls) => tls.read(bytes),
-        }
+        };
+        read.map_err(|cause| self.explained(cause))
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Stream::Plain(timed) => timed.write(bytes),
             Stream::Tls(tls) => tls.write(bytes),
-        }
+        };
+        written.map_err(|cause| self.explained(cause))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
+        let flushed = match self {
             Stream::Plain(timed) => timed.flush(),
             Stream::Tls(tls) => tls.flush(),
-        }
+        };
+        flushed.map_err(|cause| self.explained(cause))
     }
 }
 
