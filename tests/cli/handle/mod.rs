@@ -214,16 +214,25 @@ impl Bench {
         checked(&self.run(&[line, &["--format", "jsonl"]].concat()))
     }
 
-    /// A text, with its times as if it had been noon.
+    /// A text, with its times as if it had been noon, and with ages that do not depend on how long a command takes.
     fn at_noon(&self, text: &str) -> String {
-        let mut rest = text;
+        let mut ages = text.split(" s ago)").map(str::to_owned).collect::<Vec<_>>();
+        let last = ages.len() - 1;
+        for before in &mut ages[..last] {
+            let at = before.rfind('(').map_or(0, |at| at + 1);
+            let seconds: u64 = before[at..].parse().expect("an age");
+            before.truncate(at);
+            *before += &(seconds - seconds % 10).to_string();
+        }
+        let text = ages.join(" s ago)");
+        let mut rest = text.as_str();
         let mut told = String::new();
         while let Some(first) = rest.chars().next() {
             let seconds =
                 rest.get(..20).filter(|text| text.ends_with('Z') && text.parse::<Timestamp>().is_ok());
             match seconds.map(|text| text.parse::<Timestamp>().expect(text)) {
                 Some(time) => {
-                    // Something that is relative to the moment of the command is a little later than it was meant to be.
+                    // Something that is relative to the moment of the command is a little later than it was meant.
                     let away = time.duration_since(self.now).as_secs();
                     let away = if away > 0 { away - away % 60 } else { away };
                     let noon: Timestamp = "2026-06-01T12:00:00Z".parse().expect("a time");
