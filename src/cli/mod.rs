@@ -5,6 +5,7 @@ mod check;
 mod console;
 mod docs;
 mod doctor;
+mod drill;
 mod dry_run;
 mod fuse;
 mod handle;
@@ -75,6 +76,10 @@ enum Command {
     Silence(handle::silence::Command),
     /// List what was said of alerts, or how sweeps went, in order of time
     History(handle::history::Args),
+    /// Send an alert about nothing through every route, and say where it arrived
+    ///
+    /// Exit status: 0 everywhere, 2 not.
+    Drill(drill::Args),
     /// Look after the database of the daemon
     #[command(subcommand)]
     Db(handle::db::Command),
@@ -124,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Ack(args) => handle::ack::run(&args),
         Command::Silence(command) => handle::silence::run(&command),
         Command::History(args) => handle::history::run(&args),
+        Command::Drill(args) => drill::run(&args),
         Command::Db(command) => handle::db::run(&command),
         Command::Config(ConfigCommand::Check { file }) => check::run(&file),
         Command::Doctor(args) => doctor::run(&args),

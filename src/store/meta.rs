@@ -6,6 +6,16 @@ use super::error::StoreError;
 use super::{Reader, Transaction};
 
 impl Reader {
+    /// A number that is another as soon as somebody else has written into the database (`PRAGMA data_version`).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn foreign_writes(&self) -> Result<i64, StoreError> {
+        self.run("look whether somebody else has written", |sql| {
+            sql.query_row("PRAGMA data_version", [], |row| row.get(0))
+        })
+    }
+
     /// The value of this name.
     ///
     /// # Errors

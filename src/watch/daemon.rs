@@ -29,6 +29,10 @@ use crate::sync::{Ordering, SignalFlag};
 /// How often the daemon looks after itself.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// How long messengers may take for the last messages, and how often is looked whether they have.
+const LEAVING: Duration = Duration::from_secs(3);
+const LEAVING_LOOKS: u32 = 300;
+
 /// What other threads ask of the daemon, by signals.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
@@ -78,6 +82,7 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     let now = || shared.time.since_boot();
     let (mut tick_at, mut house_at) = (now(), now() + RETENTION);
     let mut beat_at = now();
+    let mut foreign = None;
     while !signals.stop.load(Ordering::Relaxed) {
         if signals.reload.swap(false, Ordering::Relaxed) {
             heart.reloading();
@@ -88,6 +93,12 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
         look_at_clock(shared);
         if let Err(why) = shared.desk.flush(shared.time.now()) {
             tracing::error!(%why, "the database cannot be written");
+        }
+        // Whoever acknowledges an alert on the command line does so in the database.
+        let written = shared.desk.with_store(|store| store.foreign_writes()).ok();
+        if written != foreign {
+            foreign = written;
+            shared.mail.ring();
         }
         if tick_at <= now() {
             tick(shared);
@@ -109,7 +120,7 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     heart.stopping();
     say(shared, "watch.stopped");
     shared.stop();
-    staff.leave();
+    staff.leave(shared);
     Ok(())
 }
 
@@ -210,14 +221,19 @@ impl Staff {
     }
 
     /// Lets everybody finish what cannot be left in the middle.
-    fn leave(self) {
-        for post in self.messengers.values() {
-            post.stop.store(true, Ordering::Relaxed);
-        }
+    fn leave(self, shared: &Shared) {
         for runner in self.runners.into_values() {
             let _ = runner.join();
         }
+        for post in self.messengers.values() {
+            post.stop.store(true, Ordering::Relaxed);
+        }
+        shared.mail.ring();
         // Whoever waits for a receiver that does not answer is not waited for: his messages are in the outbox.
+        let is_busy = || self.messengers.values().any(|post| !post.thread.is_finished());
+        for _ in (0..LEAVING_LOOKS).take_while(|_| is_busy()) {
+            thread::sleep(LEAVING / LEAVING_LOOKS);
+        }
     }
 }
 

@@ -45,6 +45,8 @@ impl Messenger {
         loop {
             let heard = bell.rung();
             if stop.load(Ordering::Relaxed) {
+                // What is still to be said, as far as that goes at once.
+                while self.carry(desk, time) > 0 {}
                 return;
             }
             if self.carry(desk, time) > 0 {

@@ -7,7 +7,8 @@
 //!   be said to whom ([`standing`]). While the database cannot be written, all that is [`afloat`].
 //! - A [`messenger`] for each sink carries what is due, and decides when it is tried again ([`backoff`]).
 //! - [`housekeeping`] reminds, looks at the clock ([`time`]) and tidies up; the [`heart`] gives signs of life.
-//! - The [`daemon`] starts all of them and listens to signals; [`once`] is one pass without any of that.
+//! - The [`daemon`] starts all of them and listens to signals; [`once`] is one pass without any
+//!   of that, and a [`drill`] an alert without a reason.
 //!
 //! # What always holds
 //! - No sweep waits for a sink, no sink for another, and nobody for a lock that is held during input or output, but for
@@ -22,6 +23,7 @@ pub mod bell;
 pub mod cycle;
 pub mod daemon;
 pub mod desk;
+pub mod drill;
 pub mod heart;
 pub mod housekeeping;
 pub mod messenger;

@@ -103,7 +103,10 @@ fn is_due(shared: &Shared, watch: &WatchConfig) -> bool {
 }
 
 /// Delivers what is due, each sink on a thread of its own.
-fn carry(shared: &Shared) -> Result<(), StartError> {
+///
+/// # Errors
+/// When no thread can be started.
+pub fn carry(shared: &Shared) -> Result<(), StartError> {
     let config = shared.config();
     let until = shared.time.since_boot() + PATIENCE;
     std::thread::scope(|scope| {

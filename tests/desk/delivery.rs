@@ -141,3 +141,23 @@ fn a_clock_that_is_set_gives_nothing_up_and_holds_nothing_back() {
         assert!(office.told("ops").is_empty(), "{hours}");
     }
 }
+
+#[test]
+fn ten_thousand_exposures_at_once_are_one_page_and_ten_thousand_events() {
+    let mut office = Office::new(vec![("soc", takes_all()), ("ops", takes_all()), ("siem", takes_all())]);
+    let ports: Vec<u16> = (1..=10_000).collect();
+    office.see(&ports);
+    office.carry();
+    assert_eq!(office.told("soc"), ["storm security firing"]);
+    assert_eq!(office.told("siem").len(), 10_001);
+    assert!(office.told("ops").is_empty());
+    // As long as they stay, nothing more is said, and when they are gone, people hear that once.
+    office.see(&ports);
+    office.carry();
+    assert_eq!(office.told("siem").len(), 10_001);
+    office.see(&[]);
+    office.carry();
+    assert_eq!(office.told("soc"), ["storm security firing", "storm security resolved"]);
+    assert_eq!(office.told("siem").len(), 20_002);
+    assert_eq!(office.books()["siem"], (20_002, 20_002, 0, 0));
+}

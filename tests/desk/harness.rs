@@ -132,6 +132,11 @@ impl Office {
         office
     }
 
+    /// The end of this one; what it has kept remains.
+    pub fn into_directory(self) -> TempDir {
+        self.kept
+    }
+
     /// These targets are open; every other alert about a target is over.
     pub fn see(&self, ports: &[u16]) -> Vec<Alert> {
         let now = self.time.now();

@@ -2,4 +2,5 @@
 
 mod delivery;
 mod harness;
+mod restart;
 mod trouble;
