@@ -10,7 +10,7 @@ use portreeve::alert::notice::Transition;
 use portreeve::alert::record::Record;
 use portreeve::alert::rules::AlertRules;
 use portreeve::alert::tell::{self, Telling, tell};
-use portreeve::policy::allowlist::{Allowance, Allowlist};
+use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::expectation::Expectation;
 use portreeve::policy::finding::Finding;
@@ -78,6 +78,7 @@ impl World {
             reason: "orders".to_owned(),
             owner: "orders".to_owned(),
             expires: None,
+            warn_before: DEFAULT_WARN_BEFORE,
             line: None,
         });
         self
@@ -283,6 +284,7 @@ fn what_is_allowed_afterwards_is_resolved_as_that() {
         reason: "bastion".to_owned(),
         owner: "netops".to_owned(),
         expires: None,
+        warn_before: DEFAULT_WARN_BEFORE,
         line: None,
     });
     let words = world.sweep(&open(&[ssh]));
@@ -386,12 +388,23 @@ fn reminders_come_until_somebody_has_taken_it_on() {
     let redis = target("198.18.0.9", 6379);
     let told: Vec<Vec<String>> = (0..5).map(|_| said(&world.sweep(&open(&[redis])))).collect();
     let reminder = vec!["security exposure reminder to people".to_owned()];
-    assert_eq!(told[1..], [vec![], reminder.clone(), vec![], reminder]);
+    assert_eq!(told[1..], [vec![], reminder.clone(), vec![], reminder.clone()]);
     let fingerprint = world.book.records().next().expect("an alert").alert.finding.fingerprint.clone();
     let by = portreeve::alert::life::Acknowledgement { who: "me".to_owned(), note: None, at: world.now };
     let happened = tell::acknowledge(&mut world.book, &fingerprint, by).expect("it fires");
     assert_eq!(happened, [(fingerprint, Transition::Acknowledged)]);
     assert!((0..5).all(|_| said(&world.sweep(&open(&[redis]))).is_empty()));
+    // Who gives it back is not the one to be reminded first.
+    let rules = world.rules.clone();
+    let give_back = |world: &mut World| {
+        let fingerprint = world.book.records().next().expect("an alert").alert.finding.fingerprint.clone();
+        tell::give_back(&mut world.book, &fingerprint, &rules, world.now)
+    };
+    let happened = give_back(&mut world).expect("it was taken on");
+    assert_eq!(happened[0].1, Transition::Unacknowledged);
+    assert_eq!(give_back(&mut world), None, "nobody has it");
+    let told: Vec<Vec<String>> = (0..4).map(|_| said(&world.sweep(&open(&[redis])))).collect();
+    assert_eq!(told, [vec![], reminder.clone(), vec![], reminder]);
     // The next time is another.
     world.sweep(&open(&[]));
     world.sweep(&open(&[redis]));

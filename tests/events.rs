@@ -4,9 +4,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use portreeve::alert::life::{Annotation, Phase, Resolution};
+use portreeve::alert::notice::{Notice, Transition};
+use portreeve::alert::silence::Matcher;
 use portreeve::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
 use portreeve::policy::finding::{Finding, Folded};
+use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
+use portreeve::sink::listing::{
+    DeadLetter, Listing, Revived, SilenceState, SinkState, StoreChecked, StoreCopied, SweepKept,
+};
+use portreeve::sink::message::AlertEvent;
 use portreeve::sink::text::{self, Summary};
 use portreeve::sweep::banner::{Banner, Protocol};
 use portreeve::sweep::ledger::Ledger;
@@ -16,22 +24,36 @@ use portreeve::sweep::report::{
 use portreeve::sweep::untrusted::Untrusted;
 use portreeve::sweep::verified::{AnswersAll, Conduct, Confirmation, Ending, LookReport, Verification};
 use portreeve::target::names::Names;
+use portreeve::target::ports::Severity;
 use portreeve::target::scope::Shard;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ulid::Ulid;
 
 mod schema;
 
+#[path = "receivers/notices.rs"]
+mod notices;
+
+use notices::notice;
+
 /// Every golden file: its name, and what is in it.
-const GOLDEN: [(&str, &str); 4] = [
+const GOLDEN: [(&str, &str); 6] = [
     ("started", include_str!("data/events/started.jsonl")),
     ("port", include_str!("data/events/port.jsonl")),
     ("finding", include_str!("data/events/finding.jsonl")),
     ("completed", include_str!("data/events/completed.jsonl")),
+    ("alert", include_str!("data/events/alert.jsonl")),
+    ("listing", include_str!("data/events/listing.jsonl")),
 ];
+
+/// Those of a sweep, which are the first.
+const OF_A_SWEEP: usize = 4;
+
+/// What only the daemon says.
+const WATCH: &str = include_str!("data/events/watch.jsonl");
 
 /// A time with nanoseconds, of which events show no more than milliseconds.
 fn time() -> Timestamp {
@@ -299,8 +321,98 @@ fn line(event: &impl Serialize) -> String {
     serde_json::to_string(event).expect("an event") + "\n"
 }
 
+/// A notice that says as little as it may, and one that says everything, in three shapes.
+fn said() -> [Notice; 4] {
+    let whole = json!({
+        "transition": "acknowledged", "names": ["db.example.net"], "owner": "netops", "about": "soc",
+        "expectation": "orders database", "conduct": "spoke", "verified": true, "verification": "verified",
+        "allowance": {"reason": "bastion", "owner": "netops", "expires": "2026-01-31", "line": 7},
+        "banner": {"protocol": "ssh", "text": "SSH-2.0-x"}, "flapping": true, "failures": 3, "members": 20,
+        "answers_all": {"ports": 1000, "listened_to": 640, "canary_ports": [50_001]}, "annotation": "confirmed",
+        "acknowledged": {"who": "kim", "note": "on it", "at": "2026-06-01T00:00:00.1234Z"},
+        "muted": "silence 3 by kim: patching",
+    });
+    let bare = json!({
+        "transition": "unacknowledged", "sweep": null, "ip": null, "port": null, "transport": null, "service": null,
+        "verified": null, "verification": null, "fired_at": null, "kind": "sweep-missed", "rule": "schedule",
+        "class": "own", "state": "pending", "severity": "info",
+    });
+    let over = json!({"transition": "resolved", "state": "resolved", "resolution": "out-of-scope"});
+    [notice(json!({})), notice(whole), notice(bare), notice(over)]
+}
+
+/// An alert event of each notice, and one of an alert that nothing has happened to.
+fn alerts() -> String {
+    let notices = said();
+    let said: String = notices.iter().map(|notice| line(&AlertEvent::from(notice))).collect();
+    said + &line(&AlertEvent::standing(&notices[1].alert, time()))
+}
+
+/// What commands answer that only look, with everything and with as little as may be.
+fn listings() -> String {
+    let state = |oldest_pending, last_error| SinkState {
+        sink: "soc",
+        raised: 9,
+        delivered: 6,
+        pending: 2,
+        dead: 1,
+        oldest_pending,
+        next_attempt: oldest_pending,
+        last_error,
+    };
+    let whole: Matcher = serde_json::from_value(json!({
+        "fingerprint": "c7f9d4be7f56ab39151510a68a616d91", "hosts": ["198.18.0.0/24"], "ports": "22,6379",
+        "kinds": ["exposure", "drill"], "classes": ["security"], "owners": ["netops"], "severity": "high",
+    }))
+    .expect("a matcher");
+    let silence = |matcher, ended_by| SilenceState {
+        id: 3,
+        matcher,
+        from: time(),
+        until: time(),
+        reason: "patching",
+        who: "kim",
+        holds: false,
+        ended_by,
+        firing: 2,
+    };
+    let [complete, degraded, _] = reports();
+    let sweep = |report: &Report| {
+        let kept = SweepKept {
+            sweep: report.sweep,
+            watch: "risky",
+            started: time(),
+            duration_ms: report.duration_ms,
+            verdict: report.verdict,
+            engine: &report.vantage.engine,
+            findings: 2,
+            ledger: &report.ledger,
+            unknown_reasons: &report.unknown_reasons,
+            packets: &report.packets,
+        };
+        line(&Listing::new("sweep.kept", time(), kept))
+    };
+    let (file, problems) = ("portreeve.db", ["page 3 is never used".to_owned()]);
+    let checked = StoreChecked { file, schema_version: 1, sound: false, problems: &problems };
+    let letter =
+        DeadLetter { sink: "soc", message: self::sweep(), attempts: 9, why: "HTTP 410", can_return: true };
+    [
+        line(&Listing::new("sink.books", time(), state(Some(time()), Some("HTTP 500")))),
+        line(&Listing::new("sink.books", time(), state(None, None))),
+        line(&Listing::new("letter.dead", time(), letter)),
+        line(&Listing::new("letters.revived", time(), Revived { sink: "soc", letters: 1 })),
+        line(&Listing::new("silence", time(), silence(&whole, Some("lee")))),
+        line(&Listing::new("silence", time(), silence(&Matcher::default(), None))),
+        sweep(&complete),
+        sweep(&degraded),
+        line(&Listing::new("store.checked", time(), checked)),
+        line(&Listing::new("store.copied", time(), StoreCopied { file, copy: "copy.db", bytes: 4096 })),
+    ]
+    .concat()
+}
+
 /// What the library says now, in the place of each golden file.
-fn built() -> [String; 4] {
+fn built() -> [String; 6] {
     let announcements = announcements();
     let [full, least] = &announcements;
     let started = line(&ad_hoc().started(time(), full)) + &line(&declared().started(time(), least));
@@ -315,7 +427,7 @@ fn built() -> [String; 4] {
     let looks = [(&complete, LookReport::default()), (&degraded, stopped()), (&blind, off)];
     let completed =
         looks.iter().map(|(report, look)| line(&ad_hoc().completed(time(), report, look, 5))).collect();
-    [started, port, finding, completed]
+    [started, port, finding, completed, alerts(), listings()]
 }
 
 /// To accept a change on purpose: PORTREEVE_BLESS=1 cargo test --test events, then read the difference.
@@ -351,14 +463,17 @@ fn the_text_says_what_is_not_known_and_why() {
     insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
 }
 
-fn golden_events() -> Vec<Value> {
-    let lines = GOLDEN.iter().flat_map(|(_, text)| text.lines());
-    lines.map(|line| serde_json::from_str(line).expect(line)).collect()
+fn events_in<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<Value> {
+    texts.flat_map(str::lines).map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+fn all_events() -> Vec<Value> {
+    events_in(GOLDEN.iter().map(|(_, text)| *text).chain([WATCH]))
 }
 
 #[test]
 fn every_event_has_its_head() {
-    let events = golden_events();
+    let events = events_in(GOLDEN[..OF_A_SWEEP].iter().map(|(_, text)| *text));
     assert_eq!(events.len(), 2 + 9 + 6 + 3);
     for event in events {
         let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("no {field}: {event}"));
@@ -375,7 +490,7 @@ fn every_event_has_its_head() {
 #[test]
 fn the_schema_describes_every_event() {
     let schema = schema::Schema::parse(JSON_SCHEMA);
-    for event in golden_events() {
+    for event in all_events() {
         schema.check(&event).unwrap_or_else(|mistake| panic!("{mistake}: {event}"));
     }
 }
@@ -383,7 +498,7 @@ fn the_schema_describes_every_event() {
 #[test]
 fn the_schema_refuses_what_is_no_event() {
     let schema = schema::Schema::parse(JSON_SCHEMA);
-    for event in golden_events() {
+    for event in all_events() {
         let refused = |what: &str, change: &dyn Fn(&mut Value)| {
             let mut changed = event.clone();
             change(&mut changed);
@@ -393,9 +508,17 @@ fn the_schema_refuses_what_is_no_event() {
         refused("an unknown kind", &|event| event["event"] = "sweep.paused".into());
         refused("another schema", &|event| event["schema"] = "portreeve/2".into());
         refused("a time without its decimals", &|event| event["time"] = "2026-02-01T12:34:56Z".into());
-        refused("no sweep", &|event| {
-            event.as_object_mut().expect("an object").remove("sweep");
-        });
+        for needed in
+            ["schema", "event", "time", "sweep", "fingerprint", "episode", "host", "sink", "until", "file"]
+        {
+            let is_optional = needed == "sweep" && event["event"] == "alert";
+            let is_within = event.get("matcher").is_some() && needed == "fingerprint";
+            if event.get(needed).is_some() && !is_optional && !is_within {
+                refused(needed, &|event| {
+                    event.as_object_mut().expect("an object").remove(needed);
+                });
+            }
+        }
         for nested in [
             "scope",
             "vantage",
@@ -406,10 +529,51 @@ fn the_schema_refuses_what_is_no_event() {
             "banner",
             "answers_all",
             "second_look",
+            "acknowledged",
+            "matcher",
         ] {
-            if event.get(nested).is_some() {
+            if event.get(nested).is_some_and(Value::is_object) {
                 refused("an unknown field inside", &|event| event[nested]["surprise"] = 1.into());
             }
         }
+    }
+}
+
+#[test]
+fn the_schema_knows_every_word_of_an_alert() {
+    let schema = schema::Schema::parse(JSON_SCHEMA);
+    let check = |with: Value| {
+        let notice = notice(with.clone());
+        let event = serde_json::to_value(AlertEvent::from(&notice)).expect("an event");
+        schema.check(&event).unwrap_or_else(|mistake| panic!("{with}: {mistake}"));
+    };
+    for kind in FindingKind::ALL {
+        check(json!({"kind": kind}));
+    }
+    for rule in Rule::ALL {
+        check(json!({"rule": rule}));
+    }
+    for severity in Severity::ALL {
+        check(json!({"severity": severity}));
+    }
+    for transition in [
+        Transition::Firing,
+        Transition::Escalated,
+        Transition::Annotated,
+        Transition::Reminder,
+        Transition::Acknowledged,
+        Transition::Unacknowledged,
+        Transition::FlappingStarted,
+        Transition::FlappingEnded,
+        Transition::Resolved,
+    ] {
+        check(json!({"transition": transition}));
+        assert_eq!(json!(transition), transition.as_str());
+    }
+    for resolution in [Resolution::Seen, Resolution::Allowed, Resolution::OutOfScope, Resolution::Folded] {
+        check(json!({"state": Phase::Resolved, "resolution": resolution}));
+    }
+    for annotation in [Annotation::Confirmed, Annotation::Transient, Annotation::AnswersAll] {
+        check(json!({"annotation": annotation}));
     }
 }

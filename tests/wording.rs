@@ -40,6 +40,10 @@ fn each_transition_has_its_title() {
             "acknowledged: [critical] exposure: 198.18.3.4:6379/tcp (redis) is open",
         ),
         (
+            json!({"transition": "unacknowledged"}),
+            "given back: [critical] exposure: 198.18.3.4:6379/tcp (redis) is open",
+        ),
+        (
             json!({"transition": "flapping-started", "flapping": true}),
             "flapping: [critical] exposure: 198.18.3.4:6379/tcp (redis)",
         ),

@@ -28,6 +28,17 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// What a configuration says.
+    pub fn of(config: &Config) -> Self {
+        let sinks = config.sinks.iter().map(|sink| (sink.name.clone(), sink.tells_each));
+        Standing {
+            rules: config.alerting.clone(),
+            routes: config.routes.clone(),
+            maintenance: config.maintenance.clone(),
+            sinks: sinks.collect(),
+        }
+    }
+
     /// Why nobody is to be disturbed by this alert, if nobody is.
     pub fn mute(&self, silences: &[Silence], alert: &Alert, now: Timestamp) -> Option<String> {
         let silence = silences.iter().find(|silence| silence.holds(now) && silence.matcher.fits(alert));

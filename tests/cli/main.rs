@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod dry_run;
+mod handle;
 mod other;
 mod output;
 mod sweep;
@@ -9,6 +10,9 @@ mod targets;
 
 #[path = "../schema/mod.rs"]
 mod schema;
+
+#[path = "../receivers/notices.rs"]
+mod notices;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -181,7 +181,23 @@ fn ports_lists_the_catalogue() {
 
 #[test]
 fn completions_and_the_manual_know_every_command() {
-    let commands = ["sweep", "config", "check", "doctor", "ports", "completions", "man", "schema"];
+    let commands = [
+        "sweep",
+        "alerts",
+        "ack",
+        "silence",
+        "history",
+        "db",
+        "backup",
+        "retry",
+        "config",
+        "check",
+        "doctor",
+        "ports",
+        "completions",
+        "man",
+        "schema",
+    ];
     for shell in ["bash", "zsh", "fish"] {
         let answer = run(&["completions", shell]);
         assert_eq!(answer.status, Some(0));
@@ -196,7 +212,27 @@ fn completions_and_the_manual_know_every_command() {
     }
     assert!(manual.stdout.contains("Exit status: 0 complete"), "{}", &manual.stdout[..2000]);
     assert!(manual.stdout.contains(".TH portreeve 1"));
-    for command in ["SWEEP", "CONFIG", "CONFIG CHECK", "DOCTOR", "PORTS", "COMPLETIONS", "MAN", "SCHEMA"] {
+    for command in [
+        "SWEEP",
+        "ALERTS",
+        "ACK",
+        "SILENCE",
+        "SILENCE ADD",
+        "SILENCE LIST",
+        "SILENCE END",
+        "HISTORY",
+        "DB",
+        "DB CHECK",
+        "DB BACKUP",
+        "DB RETRY",
+        "CONFIG",
+        "CONFIG CHECK",
+        "DOCTOR",
+        "PORTS",
+        "COMPLETIONS",
+        "MAN",
+        "SCHEMA",
+    ] {
         let heading = format!("\n.SH \"PORTREEVE {command}\"\n");
         let bare = format!("\n.SH PORTREEVE {command}\n");
         assert!(

@@ -128,13 +128,24 @@ fn every_word_comes_back_as_it_was_said() {
         since,
         until,
         fingerprint: fingerprint.map(|alert| alert.finding.fingerprint.clone()),
-        host: host.map(|host| host.parse().expect(host)),
+        hosts: host.map(|host| host.parse().expect(host)),
     };
     assert_eq!(list(&filter(Some(at(4)), Some(at(6)), None, None), 9), said[1..3]);
     assert_eq!(list(&filter(None, None, Some(&said[0].alert), None), 9), said[..1]);
     assert_eq!(list(&filter(None, None, None, Some("10.0.0.1")), 9), said[1..]);
     assert_eq!(list(&filter(None, None, Some(&said[1].alert), Some("::ffff:10.0.0.1")), 9), said[1..]);
     assert_eq!(list(&filter(None, None, Some(&said[0].alert), Some("10.0.0.1")), 9), []);
+    // A network has both ends in it, and nothing of the other family, however alike the bytes begin.
+    for (network, found) in [
+        ("10.0.0.0/24", &said[..]),
+        ("10.0.0.1-10.0.0.2", &said[..]),
+        ("10.0.0.2-10.0.0.9", &said[..1]),
+        ("10.0.0.0/31", &said[1..]),
+        ("10.0.1.0/24", &[]),
+        ("a00::/16", &[]),
+    ] {
+        assert_eq!(list(&filter(None, None, None, Some(network)), 9), found, "{network}");
+    }
 }
 
 #[test]
@@ -442,4 +453,87 @@ fn space_is_given_back_in_bites() {
     drop(store);
     let size = std::fs::metadata(&path).expect("a file").len();
     assert!(size < 300_000, "{size} bytes are left");
+}
+
+#[test]
+fn a_fingerprint_is_found_by_its_first_digits_as_long_as_anything_is_known_of_it() {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    let (kept, forgotten) = (alert(1, 1, Phase::Firing, at(1)), alert(2, 2, Phase::Firing, at(1)));
+    write(&mut store, |tx| {
+        tx.save(&record(kept.clone()))?;
+        tx.note(&notice(1, Transition::Firing, forgotten.clone(), at(1)))
+    });
+    let find = |digits: &str| store.fingerprints(digits).expect("fingerprints");
+    for alert in [&kept, &forgotten] {
+        let fingerprint = &alert.finding.fingerprint;
+        for digits in [8, 9, 31, 32] {
+            assert_eq!(find(&fingerprint.as_str()[..digits]), std::slice::from_ref(fingerprint), "{digits}");
+        }
+    }
+    let mut both = vec![kept.finding.fingerprint, forgotten.finding.fingerprint];
+    both.sort();
+    assert_eq!(find(""), both);
+    for none in ["00000000", "xyz", &"0".repeat(33)] {
+        assert_eq!(find(none), [], "{none}");
+    }
+}
+
+#[test]
+fn silences_that_are_over_are_known_and_so_is_who_ended_them() {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    let silence = |until| Silence {
+        id: 0,
+        matcher: Default::default(),
+        from: at(0),
+        until,
+        reason: "patching".to_owned(),
+        who: "kim".to_owned(),
+    };
+    let ids =
+        write(&mut store, |tx| Ok([tx.add_silence(&silence(at(10)))?, tx.add_silence(&silence(at(99)))?]));
+    assert!(write(&mut store, |tx| tx.end_silence(ids[1], "lee", at(20))));
+    assert_eq!(store.silences(at(30)).expect("silences"), []);
+    let all = store.all_silences().expect("silences");
+    let told: Vec<_> = all.iter().map(|(silence, by)| (silence.id, silence.until, by.as_deref())).collect();
+    assert_eq!(told, [(ids[0], at(10), None), (ids[1], at(20), Some("lee"))]);
+}
+
+#[test]
+fn sweeps_are_found_by_when_they_ended() {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    for (n, verdict) in [(1, Verdict::Complete), (2, Verdict::Degraded), (3, Verdict::Blind)] {
+        let name = if n == 3 { "other" } else { "risky" };
+        write(&mut store, |tx| tx.sweep(name, &report(n, verdict, at(100 * n as i64)), 0));
+    }
+    let ended = |since: Option<i64>, until: Option<i64>, limit| -> Vec<Timestamp> {
+        let sweeps = store.sweeps_between(since.map(at), until.map(at), limit).expect("sweeps");
+        sweeps.into_iter().map(|sweep| sweep.completed).collect()
+    };
+    assert_eq!(ended(None, None, 9), [at(300), at(200), at(100)]);
+    assert_eq!(ended(None, None, 1), [at(300)]);
+    assert_eq!(ended(Some(200), None, 9), [at(300), at(200)]);
+    assert_eq!(ended(None, Some(200), 9), [at(100)]);
+    let last = store.last_complete().expect("watches");
+    assert_eq!(last, [("other".to_owned(), None), ("risky".to_owned(), Some(at(100)))]);
+}
+
+#[test]
+fn why_the_last_attempt_failed_is_known_while_the_message_waits() {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    write(&mut store, |tx| {
+        Ok(tx.enqueue(&event(1, "k", at(0)), &["a"])? + tx.enqueue(&event(2, "l", at(0)), &["a"])?)
+    });
+    let why = |store: &Store| store.last_failure("a").expect("a reason");
+    assert_eq!(why(&store), None);
+    let rows: Vec<_> = store.due("a", at(1), 9).expect("due").into_iter().map(|due| due.row).collect();
+    write(&mut store, |tx| tx.retry(rows[0], "HTTP 500", at(60)));
+    write(&mut store, |tx| tx.retry(rows[1], "HTTP 503", at(120)));
+    assert_eq!(why(&store).as_deref(), Some("HTTP 503"));
+    write(&mut store, |tx| tx.delivered(&rows, at(130)));
+    assert_eq!(why(&store), None);
+    assert_eq!(store.last_failure("nobody").expect("a reason"), None);
 }

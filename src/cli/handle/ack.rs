@@ -69,7 +69,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     refuse(&order, &meant, &store, width, now)?;
     let silences = store.silences(now)?;
     let mut changed = change(&found, store, &order, &meant, now).map_err(|error| found.explained(error))?;
-    changed.retain(|alert| meant.contains(&alert.finding.fingerprint));
+    let place = |alert: &Alert| meant.iter().position(|named| *named == alert.finding.fingerprint);
+    changed.retain(|alert| place(alert).is_some());
+    changed.sort_by_key(place);
     if changed.len() < meant.len() {
         return Err("some of these have just been resolved or given back by somebody else; look again with \
                     `portreeve alerts`"

@@ -67,8 +67,7 @@ impl Kept {
         }
         let Some(file) = &self.config else { return Err("name --config FILE or --database PATH".into()) };
         let config = Config::load(file)?;
-        let _ = config;
-        Err("no".into())
+        Ok(Found { path: config.store.path.clone(), standing: Some(Standing::of(&config)) })
     }
 }
 
