@@ -49,6 +49,7 @@ fn plan() -> Plan {
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),
+        watched: Vec::new(),
         vantage: Vantage {
             host: "sim".into(),
             engine: "sim".into(),

@@ -20,6 +20,8 @@
 //! - [`sink`]: the events that machines read and the text that people read, and the ways by which they leave.
 //! - [`config`]: the file's grammar, with the place of every mistake; and the one struct of settings, which file and
 //!   command line fill in alike.
+//! - [`job`]: one sweep, from settings to findings. It settles what may be probed, chooses and opens the engine,
+//!   sweeps, takes the second look and judges. Whoever wants that done hears of it by a trait.
 //! - [`cli`]: what was typed becomes links, outputs and an exit status.
 //!
 //! # The path of a probe
@@ -52,11 +54,12 @@
 //!
 //! # What is absent
 //! Nothing on the path of a packet allocates, locks, logs or calls the system. The engine reads no clock: it is
-//! told the time, by threads on the machine's clock or by a test in virtual time. No layer below `sink` prints.
+//! told the time, by threads on the machine's clock or by a test in virtual time. No layer but `sink` and `cli` prints.
 
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod job;
 pub mod link;
 pub mod policy;
 pub mod sink;

@@ -277,6 +277,11 @@ fn nothing_takes_longer_than_the_timeout() {
         ("a header by TLS", Act::Drip(ok, second / 10), true),
         ("preliminary answers without end", Act::Drip(continued, second / 100), false),
         ("no handshake", Act::Ignore, true),
+        (
+            "a handshake a byte a tenth",
+            Act::Trickle([22, 3, 3, 64, 0, 2, 0, 0, 99, 3, 3].repeat(9), second / 10),
+            true,
+        ),
         ("nothing is read", Act::Ignore, false),
     ] {
         let receiver = if by_tls {
@@ -306,7 +311,7 @@ fn nothing_takes_longer_than_the_timeout() {
     }
 }
 
-/// A server that reads a little now and then is no reason to go on for longer, by TLS or without.
+/// A server that reads a little now and then is no reason to go on for longer.
 #[test]
 fn a_server_that_reads_slowly_holds_nobody_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

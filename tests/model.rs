@@ -436,6 +436,7 @@ fn plan() -> &'static Plan {
         routes: std::sync::Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),
+        watched: Vec::new(),
         vantage: Vantage {
             host: "model".into(),
             engine: "sim".into(),

@@ -32,6 +32,7 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::default(),
+        watched: Vec::new(),
         vantage: Vantage {
             host: String::new(),
             engine: String::new(),

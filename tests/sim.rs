@@ -53,6 +53,7 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         routes: Arc::default(),
         source_ports: PORTS,
         wanted: StateSet::all(),
+        watched: Vec::new(),
         vantage: Vantage {
             host: "sim".into(),
             engine: "sim".into(),

@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["target", "sweep", "policy", "alert", "sink::options", "sink::secret"]),
+    ("job", &["sync", "link", "target", "sweep", "policy", "sink::event", "sink::doubt", "config"]),
     ("watch", &["sync", "link", "target", "sweep", "policy", "alert", "store", "sink", "config", "job"]),
     (
         "cli",
@@ -66,6 +67,7 @@ const CLOCK_FILES: &[&str] = &[
     "src/sweep/run.rs",
     "src/sink/channel/deadline.rs",
     "src/watch/time.rs",
+    "src/job/",
     "src/cli/",
 ];
 

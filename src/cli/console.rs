@@ -1,14 +1,15 @@
 //! Where the results of a sweep go: text for people, events for machines, or a list for spreadsheets.
 
-use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::output::Place;
-use super::progress::ProgressLine;
+use super::progress::{ProgressLine, Terminal};
 use super::{Failure, output};
+use crate::job::listener::{Aside, Listener};
 use crate::policy::finding::Finding;
 use crate::sink::csv::List;
 use crate::sink::event::{Announcement, Run};
@@ -18,7 +19,6 @@ use crate::sweep::plan::StateSet;
 use crate::sweep::report::{Observation, Report};
 use crate::sweep::run::{Observer, Progress};
 use crate::sweep::verified::{Confirmation, LookReport};
-use crate::target::Target;
 use crate::target::state::State;
 
 /// How results are written.
@@ -97,11 +97,15 @@ impl Sink {
     }
 
     /// Tells again of targets that have finished a whole handshake since.
-    pub fn confirm(&mut self, events: &Run, news: &[(Observation, Confirmation)]) -> io::Result<()> {
+    fn confirm<'n>(
+        &mut self,
+        events: &Run,
+        mut news: impl Iterator<Item = &'n (Observation, Confirmation)>,
+    ) -> io::Result<()> {
         match self {
             // Its findings say it.
             Sink::Text { .. } => Ok(()),
-            Sink::Jsonl(lines) => news.iter().try_for_each(|(observation, known)| {
+            Sink::Jsonl(lines) => news.try_for_each(|(observation, known)| {
                 lines.write(&events.verified_port(Timestamp::now(), observation, known.banner.as_ref()))
             }),
             Sink::Csv { list, .. } => {
@@ -138,7 +142,7 @@ impl Sink {
     }
 }
 
-/// Hears what the sweep finds: passes on what was asked for, keeps what policy must judge.
+/// Hears what the job finds, and passes on what was asked for.
 pub struct Console<'a> {
     /// Where results go.
     pub sink: &'a mut Sink,
@@ -148,30 +152,20 @@ pub struct Console<'a> {
     pub states: StateSet,
     /// Whether an open target has been through a whole handshake.
     pub verified: bool,
-    /// The open targets so far.
-    pub opens: HashMap<Target, Observation>,
     /// The line that somebody watches, if somebody does.
     pub progress: Option<ProgressLine>,
+    /// Where all else is told.
+    pub terminal: Terminal,
 }
 
-impl Console<'_> {
-    /// Wipes the line away. What remains are the open targets.
-    pub fn finish(self) -> Vec<Observation> {
-        if let Some(progress) = &self.progress {
-            progress.clear();
-        }
-        self.opens.into_values().collect()
-    }
+/// Whether somebody asked for targets in such a state. Conflicts are passed on always.
+fn is_wanted(states: StateSet, observation: &Observation) -> bool {
+    states.has(observation.state) || observation.state == State::Conflict
 }
 
 impl Observer for Console<'_> {
     fn observed(&mut self, observation: &Observation) -> io::Result<()> {
-        // Somebody has accepted a handshake; of two words on one target the later counts.
-        if matches!(observation.state, State::Open | State::Conflict) {
-            self.opens.insert(observation.target, *observation);
-        }
-        let is_wanted = self.states.has(observation.state) || observation.state == State::Conflict;
-        if is_wanted || observation.corrects {
+        if is_wanted(self.states, observation) || observation.corrects {
             self.sink.observe(self.events, observation, self.verified)?;
         }
         Ok(())
@@ -186,5 +180,32 @@ impl Observer for Console<'_> {
             Sink::Jsonl(lines) => lines.flush(),
             Sink::Text { .. } | Sink::Csv { .. } => Ok(()),
         }
+    }
+}
+
+impl Aside for Console<'_> {
+    fn waiting(&mut self, doing: &str) {
+        self.terminal.waiting(doing);
+    }
+
+    fn waited(&mut self) {
+        self.terminal.waited();
+    }
+
+    fn warned(&mut self, what: &dyn Display) {
+        self.terminal.warned(what);
+    }
+}
+
+impl Listener for Console<'_> {
+    fn swept(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.clear();
+        }
+    }
+
+    fn confirmed(&mut self, news: &[(Observation, Confirmation)]) -> io::Result<()> {
+        let states = self.states;
+        self.sink.confirm(self.events, news.iter().filter(|(seen, _)| is_wanted(states, seen)))
     }
 }

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::engine::{Decision, decide};
-use super::{Failure, Input, Status, output, vitals};
+use super::{Failure, Input, Status, output};
 use crate::config::options::EngineChoice;
 use crate::config::settings::Settings;
+use crate::job::engine::{Decision, decide};
+use crate::job::vitals;
 use crate::link::connect;
 use crate::link::neighbour;
 use crate::link::route::{GapReason, Hop, HopKind, RoutePlan};

@@ -1,4 +1,4 @@
-//! `portreeve fuse`, which prints a fuse for somebody privileged to load, and what `sweep --fuse` does with it.
+//! `portreeve fuse`, which prints a fuse for somebody privileged to load.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -6,16 +6,11 @@ use std::io::Write;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
-use super::engine::Engine;
-use super::settle::{Settled, settle};
-use super::{Cli, Failure, Input, Status, output, vitals};
-use crate::config::options::EngineChoice;
-use crate::config::settings::Settings;
-use crate::link::fuse::watch::FuseWatch;
-use crate::link::fuse::{Fuse, FuseError, REMOVAL};
-use crate::sweep::cookie::SourcePorts;
-use crate::sweep::run::{Ends, Outcome};
-use crate::sync::{Ordering, SignalFlag};
+use super::{Cli, Failure, Input, Status, output};
+use crate::job::JobError;
+use crate::job::fuse::fuse_of;
+use crate::job::settle::settle;
+use crate::link::fuse::REMOVAL;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -45,74 +40,14 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     Ok(Status::Clean)
 }
 
-/// The fuse behind a sweep, if it was asked for.
-#[derive(Debug)]
-pub struct Backing(Option<FuseWatch>);
-
-impl Backing {
-    /// Makes sure that the fuse of what is to be swept is loaded, if one is wanted.
-    ///
-    /// # Errors
-    /// When it is not, with the command that loads it; or when it cannot be told.
-    pub fn begin(wanted: bool, settings: &Settings, settled: &Settled) -> Result<Self, Failure> {
-        if !wanted {
-            return Ok(Backing(None));
+/// The words for a failure; where it is that no fuse is loaded, with the command that loads it.
+pub(super) fn or_load(failure: JobError) -> Failure {
+    match &failure {
+        JobError::Backing(cause) if cause.asks_to_load() => {
+            format!("{cause}; load it by: {}", loading_command()).into()
         }
-        if settings.engine == Some(EngineChoice::Connect) {
-            return Err(no_fuse_for_connect("asked for"));
-        }
-        let watch = FuseWatch::begin(fuse_of(settled)?);
-        watch.map(|watch| Backing(Some(watch))).map_err(|error| match error {
-            FuseError::NotLoaded | FuseError::Foreign | FuseError::Uncovered { .. } => {
-                format!("{error}; load it by: {}", loading_command()).into()
-            }
-            other => other.into(),
-        })
+        _ => failure.into(),
     }
-
-    /// The same engine, whose guard looks after the fuse as well.
-    ///
-    /// # Errors
-    /// When its frames cannot be told from those of other programs.
-    pub fn behind(&self, engine: Engine) -> Result<Engine, Failure> {
-        let Some(watch) = &self.0 else { return Ok(engine) };
-        let mut vantage = engine.vantage;
-        if vantage.engine == "connect" {
-            return Err(no_fuse_for_connect(&vantage.engine_reason));
-        }
-        vantage.engine_reason.push_str("; a fuse stands behind it");
-        let ends = Ends { guard: Box::new(watch.guard(engine.ends.guard)), ..engine.ends };
-        Ok(Engine { ends, vantage, ..engine })
-    }
-
-    /// Looks a last time. A sweep whose fuse has caught anything is not complete, and gets no second look.
-    pub fn finish(self, outcome: &mut Outcome, interrupt: &SignalFlag) {
-        let Some(Err(failure)) = self.0.map(FuseWatch::finish) else { return };
-        interrupt.store(true, Ordering::Relaxed);
-        outcome.report.degrade();
-        outcome.failure = Some(failure);
-    }
-}
-
-fn no_fuse_for_connect(why: &str) -> Failure {
-    format!(
-        "--fuse cannot stand behind the connect engine ({why}), whose connections look like those of any program; use \
-         --engine packet, or leave out --fuse"
-    )
-    .into()
-}
-
-fn fuse_of(settled: &Settled) -> Result<Fuse, Failure> {
-    let (first, last) = vitals::local_port_range().unwrap_or((32_768, 60_999));
-    let block = SourcePorts::beside(first, last).ok_or_else(|| {
-        format!(
-            "the kernel's own port range {first}-{last} leaves no block for probes to be known by; narrow it, such as \
-             sysctl net.ipv4.ip_local_port_range=\"32768 60999\""
-        )
-    })?;
-    let scope = &settled.scope;
-    let block = (block.first, block.last());
-    Ok(Fuse::new(scope.ends(), scope.ports().iter(), block, settled.routes.hops()))
 }
 
 /// The command line of this very sweep, as one that loads its fuse.

@@ -1,24 +1,19 @@
 //! The command line: what was typed becomes links, outputs and an exit status. Only here and in `sink` anything is
 //! printed.
 
-mod announce;
 mod check;
 mod console;
 mod docs;
 mod doctor;
 mod dry_run;
-mod engine;
 mod fuse;
 mod handle;
 mod output;
 mod ports;
 mod progress;
-mod rates;
-mod settle;
 mod sweep;
 mod sys;
-mod verify;
-mod vitals;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +24,7 @@ use crate::config::file::Config;
 use crate::config::resolve::system_lookup;
 use crate::config::settings::Settings;
 use crate::config::sources::{self, Gathered, Reading};
+use crate::job::JobError;
 use crate::policy::allowlist::Allowance;
 
 /// What the program's exit status says.
@@ -66,6 +62,8 @@ struct Cli {
 enum Command {
     /// Sweep networks once and say what is exposed
     Sweep(Box<sweep::Args>),
+    /// Sweep on schedule, and tell people and machines what changes
+    Watch(watch::Args),
     /// List the alerts that fire, the worst first
     ///
     /// Exit status: 0 nothing of what is listed fires, 1 something does, 2 it could not be found out.
@@ -121,6 +119,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Alerts(args) => handle::alerts::run(&args),
         Command::Ack(args) => handle::ack::run(&args),
         Command::Silence(command) => handle::silence::run(&command),
@@ -138,16 +137,10 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             output::complain(&error);
-            if error.is::<Interrupted>() { Status::Incomplete.into() } else { Status::Failed.into() }
+            let is_interrupted = error.downcast_ref().is_some_and(JobError::is_interrupted);
+            if is_interrupted { Status::Incomplete.into() } else { Status::Failed.into() }
         }
     }
-}
-
-/// Somebody stopped a sweep when something had been sent, and before there was anything to report.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted while {doing}; no port was probed")]
-struct Interrupted {
-    doing: String,
 }
 
 /// What ends a command early, in words for the person who typed it.

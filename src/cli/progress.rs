@@ -1,5 +1,6 @@
-//! The line that people watch while a sweep runs.
+//! The lines that people watch while a sweep runs.
 
+use std::fmt::Display;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output;
+use crate::job::listener::Aside;
 use crate::sweep::run::Progress;
 
 /// How often the line is drawn, a second.
@@ -76,14 +78,14 @@ const SHORT: Duration = Duration::from_secs(1);
 
 /// A line on standard error that says what is being waited for, from the second second on until it is dropped.
 #[derive(Debug)]
-pub struct Waiting {
+struct Waiting {
     over: Option<Sender<()>>,
     teller: Option<JoinHandle<()>>,
 }
 
 impl Waiting {
     /// Waiting for this begins.
-    pub fn begin(doing: &str) -> Self {
+    fn begin(doing: &str) -> Self {
         let (over, is_over) = channel::bounded(0);
         let doing = doing.to_owned();
         let tell = move || {
@@ -115,6 +117,26 @@ impl Drop for Waiting {
         if let Some(teller) = self.teller.take() {
             let _ = teller.join();
         }
+    }
+}
+
+/// Standard error, where a run says what it waits for, and what broke on the way.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    waiting: Option<Waiting>,
+}
+
+impl Aside for Terminal {
+    fn waiting(&mut self, doing: &str) {
+        self.waiting = Some(Waiting::begin(doing));
+    }
+
+    fn waited(&mut self) {
+        self.waiting = None;
+    }
+
+    fn warned(&mut self, what: &dyn Display) {
+        output::complain(what);
     }
 }
 

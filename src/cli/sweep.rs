@@ -1,38 +1,23 @@
-//! `portreeve sweep`: settle the scope, open an engine, sweep, judge, tell.
+//! `portreeve sweep`: one job, what it finds told, and an exit status.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use ulid::Ulid;
-
-use super::announce::announcement;
 use super::console::{Console, End, Format, Sink};
-use super::engine::{self, Engine, Wanted};
-use super::fuse::Backing;
 use super::output::Place;
-use super::progress::ProgressLine;
-use super::settle::{Settled, settle};
-use super::verify::{self, SecondLook};
-use super::{Failure, Input, Status, dry_run, output, rates};
+use super::progress::{ProgressLine, Terminal};
+use super::{Failure, Input, Status, dry_run, fuse, output};
 use crate::config::file::load_allowlist;
-use crate::config::options::EngineChoice;
-use crate::config::pace::Pace;
-use crate::config::resolve::{Failed, system_lookup};
+use crate::config::resolve::system_lookup;
 use crate::config::settings::Settings;
 use crate::config::sources::Gathered;
-use crate::link::clock::Monotonic;
+use crate::job::{Job, Opened, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::{Allowance, Allowlist};
-use crate::policy::evaluate::evaluate;
 use crate::policy::finding::Finding;
-use crate::sink::event::Run;
-use crate::sweep::plan::{Plan, StateSet, defaults};
-use crate::sweep::report::{Report, Verdict};
-use crate::sweep::run::run as run_sweep;
-use crate::sweep::verified::Ending;
+use crate::sweep::plan::StateSet;
+use crate::sweep::report::Verdict;
 use crate::sync::{Ordering, SignalFlag};
 use crate::target::state::State;
 
@@ -41,8 +26,12 @@ pub struct Args {
     #[command(flatten)]
     input: Input,
 
-    #[command(flatten)]
-    verify: verify::Args,
+    /// Do not confirm open ports by a whole handshake, nor look whether their hosts accept every port
+    ///
+    /// Then nothing that the packet engine finds is called verified, and no packet leaves for any port but those of
+    /// --ports.
+    #[arg(long, conflicts_with = "banner")]
+    no_verify: bool,
 
     /// How to print results
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -105,61 +94,55 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let (reading, allowances) = args.input.read()?;
     // What needs nobody's help is told before anybody is asked for names, which may take long.
     let allowlist = allowlist(reading.settings(), allowances)?;
-    let pace = reading.settings().pace()?;
+    reading.settings().pace()?;
     let gathered = reading.resolve(system_lookup)?;
-    let settings = &gathered.settings;
     if args.dry_run {
         // Nothing has to be told at the end, so a signal ends the program as it ends any other.
         let place = place(args, &gathered, &|| false)?;
         return output::unless_left(dry_run::run(&gathered, args.format, place));
     }
-    let settled = settle(settings)?;
-    let canaries = settings.canaries(&settled.scope)?;
+    let ready = job(args, gathered, &allowlist).prepare()?;
     let interrupt = interrupts()?;
-    let place = place(args, &gathered, &|| interrupt.load(Ordering::Relaxed))?;
-    let clock = Monotonic::new();
-    let backing = Backing::begin(args.fuse, settings, &settled)?;
-    let engine = backing.behind(open_engine(args, settings, &settled, pace, clock, &interrupt)?)?;
+    let place = place(args, ready.gathered(), &|| interrupt.load(Ordering::Relaxed))?;
+    let mut terminal = Terminal::default();
+    let opened = ready.open(&interrupt, &mut terminal).map_err(fuse::or_load)?;
+    let Opened { events, announcement, verifies, course } = opened;
     let mut sink = Sink::open(args.format, place)?;
-    let plan = Plan { canaries, ..plan(args, settings, &settled, pace, &engine) };
-    let interface = settings.interface.as_deref();
-    let second_look = SecondLook::new(args.verify, settings.banner, interface, engine.verifies, &plan);
-    let announcement = announcement(&plan, &gathered, &settled, &second_look);
-    let events = Run::new(plan.sweep, settings.authorization.as_deref()).with_names(gathered.names);
     sink.announce(&events, &announcement)?;
+    let (declared, tries) = (announcement.scope.declared, announcement.tries);
     let mut console = Console {
         sink: &mut sink,
         events: &events,
         states: args.states.0,
-        verified: engine.verifies,
-        opens: HashMap::new(),
-        progress: shows_progress(args).then(|| ProgressLine::new(plan.scope.len(), plan.tries)),
+        verified: verifies,
+        progress: shows_progress(args).then(|| ProgressLine::new(declared, tries)),
+        terminal,
     };
-    let outcome = run_sweep(&plan, engine.ends, &clock, &interrupt, &mut console);
-    let opens = console.finish();
-    let mut outcome = outcome?;
-    backing.finish(&mut outcome, &interrupt);
-    let complete = settle_verdict(&mut outcome.report, &gathered.unresolved);
-    let (known, look) = second_look.take(&plan, &opens, &allowlist, clock, &interrupt);
-    sink.confirm(&events, &second_look.news(&known, &opens, args.states.0))?;
-    let report = &mut outcome.report;
-    if look.ended == Ending::Stopped {
-        report.degrade();
-    }
-    // What was found is known only now, and no event may be older than one before it.
-    let now = Timestamp::now();
-    let mut findings = evaluate(&opens, &allowlist, &known, &plan.scope, complete, now);
-    events.name(&mut findings);
-    let end = End { announced: &announcement, report, second_look: &look, findings: &findings };
-    sink.conclude(&events, &end, now)?;
-    if let Some(failure) = outcome.failure {
+    let Outcome { report, failure, look, findings, judged, .. } = course.run(&events, &mut console)?;
+    let end = End { announced: &announcement, report: &report, second_look: &look, findings: &findings };
+    sink.conclude(&events, &end, judged)?;
+    if let Some(failure) = failure {
         output::complain(&failure);
     }
-    Ok(match outcome.report.verdict == Verdict::Complete {
+    Ok(match report.verdict == Verdict::Complete {
         false => Status::Incomplete,
         true if findings.iter().any(Finding::is_objection) => Status::Findings,
         true => Status::Clean,
     })
+}
+
+/// What is to be done, in the words of a job.
+fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a> {
+    Job {
+        gathered,
+        allowlist,
+        senders: args.senders,
+        receive_ring_bytes: args.receive_ring as usize,
+        fuse: args.fuse,
+        verify: !args.no_verify,
+        listed: args.states.0,
+        watched: Vec::new(),
+    }
 }
 
 /// What may be open: by the configuration, and by the file that it or the command line names.
@@ -175,57 +158,6 @@ fn place(args: &Args, gathered: &Gathered, stop: &dyn Fn() -> bool) -> Result<Pl
     let inputs = [args.input.config.as_deref(), gathered.settings.allowlist.as_deref()];
     let inputs = inputs.into_iter().flatten().chain(gathered.inputs.iter().map(PathBuf::as_path));
     Place::find(args.output.as_deref(), &inputs.collect::<Vec<_>>(), stop)
-}
-
-fn open_engine(
-    args: &Args,
-    settings: &Settings,
-    settled: &Settled,
-    pace: Pace,
-    clock: Monotonic,
-    interrupt: &SignalFlag,
-) -> Result<Engine, Failure> {
-    let caps = [rates::host_rate(settings, settled), rates::network_rate(settings, settled)];
-    let wanted = Wanted {
-        choice: settings.engine.unwrap_or(EngineChoice::Auto),
-        scope: &settled.scope,
-        routes: &settled.routes,
-        interface: settings.interface.as_deref(),
-        senders: rates::senders(args.senders, pace.ceiling, caps),
-        receive_ring_bytes: args.receive_ring as usize,
-        tries: settings.tries.unwrap_or(defaults::TRIES),
-        rate: Some(pace.ceiling),
-        interrupt,
-    };
-    engine::open(&wanted, clock)
-}
-
-fn plan(args: &Args, settings: &Settings, settled: &Settled, pace: Pace, engine: &Engine) -> Plan {
-    Plan {
-        sweep: Ulid::generate(),
-        shard: settings.shard,
-        seed: settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64),
-        tries: settings.tries.unwrap_or(defaults::TRIES),
-        rate: Some(pace.ceiling),
-        governed: pace.governed,
-        host_rate: rates::host_rate(settings, settled),
-        network_rate: rates::network_rate(settings, settled),
-        canaries: Vec::new(),
-        mute: engine.mute.clone(),
-        routes: Arc::new(settled.routes.clone()),
-        source_ports: engine.source_ports,
-        wanted: args.states.0.with(State::Open).with(State::Conflict),
-        vantage: engine.vantage.clone(),
-        scope: settled.scope.clone(),
-    }
-}
-
-/// Whether everything that was to be swept was. What has no address was to be swept as much as what has one.
-fn settle_verdict(report: &mut Report, unresolved: &[Failed]) -> bool {
-    if !unresolved.is_empty() {
-        report.degrade();
-    }
-    report.verdict == Verdict::Complete
 }
 
 fn shows_progress(args: &Args) -> bool {

@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let config = daemon::load(&args.config)?;
     log(args);
     let signals = signals()?;
-    let (shared, lock) = daemon::open(config)?;
+    let (shared, lock) = daemon::open(&args.config, config)?;
     let ended = if args.once { pass(&shared, &signals) } else { serve(&shared, &signals) };
     drop(lock);
     ended
@@ -65,7 +65,7 @@ fn log(args: &Args) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(args.log)
         .with_writer(std::io::stderr)
-        .with_ansi(output::aside_is_coloured());
+        .with_ansi(output::aside_is_seen() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()));
     // Somebody has set another up before, which only happens in tests.
     let _ = match args.log_json {
         true => builder.json().try_init(),

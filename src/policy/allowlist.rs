@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -109,6 +109,13 @@ impl Allowance {
     /// Whether the entry names this target, expired or not.
     pub fn names(&self, target: &Target) -> bool {
         self.ports.slot_of(target.port).is_some() && self.hosts.iter().any(|range| range.contains(target.ip))
+    }
+
+    /// Whether the entry holds, and will not much longer.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let Some(end) = self.expires.map(Expiry::end).filter(|end| *end > now) else { return false };
+        let warning = SignedDuration::try_from(self.warn_before).unwrap_or(SignedDuration::MAX);
+        end.duration_since(now) <= warning && !warning.is_zero()
     }
 
     /// Whether the entry no longer holds.

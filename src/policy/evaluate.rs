@@ -80,6 +80,19 @@ fn objection<'a>(target: &Target, allowlist: &'a Allowlist, now: Timestamp) -> O
     }
 }
 
+/// The allowances that are about to end, and whose owners want to hear of that in time. One that has ended is none.
+pub fn expiring(allowlist: &Allowlist, now: Timestamp) -> Vec<Finding> {
+    let is_near = |allowance: &&Allowance| allowance.ends_soon(now);
+    let mut told = BTreeSet::new();
+    allowlist
+        .allowances()
+        .iter()
+        .filter(is_near)
+        .map(|allowance| Finding::expiring_allowance(allowance, now))
+        .filter(|finding| told.insert(finding.fingerprint.clone()))
+        .collect()
+}
+
 fn idle_allowances(
     targets: &BTreeMap<Target, State>,
     allowlist: &Allowlist,

@@ -1,5 +1,8 @@
 //! What must be open: the other half of the policy.
 
+use std::time::Duration;
+
+use super::allowlist::Allowance;
 use super::class::Class;
 use crate::target::Target;
 use crate::target::address::AddressRange;
@@ -35,6 +38,19 @@ pub struct Expectation {
 }
 
 impl Expectation {
+    /// What must be open may be.
+    pub fn as_allowance(&self) -> Allowance {
+        Allowance {
+            hosts: self.hosts.clone(),
+            ports: self.ports.clone(),
+            reason: self.name.clone(),
+            owner: self.owner.clone().unwrap_or_else(|| self.name.clone()),
+            expires: None,
+            warn_before: Duration::ZERO,
+            line: Some(self.line),
+        }
+    }
+
     /// Whether this target must be open.
     pub fn names(&self, target: &Target) -> bool {
         self.ports.slot_of(target.port).is_some() && self.hosts.iter().any(|range| range.contains(target.ip))

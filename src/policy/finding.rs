@@ -194,6 +194,29 @@ impl Finding {
         }
     }
 
+    /// An allowance that will end soon: whatever it names and is open will be an exposure then.
+    pub fn expiring_allowance(allowance: &Allowance, now: Timestamp) -> Self {
+        let (kind, rule) = (FindingKind::AllowanceExpiring, Rule::AllowanceExpiring);
+        let until = allowance.expires.map_or_else(String::new, |expiry| format!(" after {expiry}"));
+        let message = format!(
+            "the allowance of {allowance} for {} expires{until}; what it names is an exposure from then on: renew it, or \
+             close what it names",
+            in_words(allowance)
+        );
+        Finding {
+            allowance: Some(AllowanceNote::from(allowance)),
+            owner: Some(allowance.owner.clone()),
+            ..Finding::bare(
+                kind,
+                rule,
+                Fingerprint::of_allowance(kind, allowance),
+                Severity::Low,
+                now,
+                message,
+            )
+        }
+    }
+
     /// A host that accepts every port, so that its open ports say nothing one by one: this many of them are not
     /// allowed, and nothing tells them from ports that nobody uses.
     pub fn answers_all(ip: IpAddr, folded: Folded, host: &AnswersAll, now: Timestamp) -> Self {

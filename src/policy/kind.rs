@@ -19,7 +19,7 @@ pub enum FindingKind {
     AllowanceExpired,
     /// An allowance holds, and nothing that it names is open.
     AllowanceUnused,
-    /// An allowance that is made use of will expire soon.
+    /// An allowance will expire soon.
     AllowanceExpiring,
     /// A target must be open, and is not.
     Outage,

@@ -12,7 +12,7 @@ use crate::policy::finding::milliseconds;
 /// One message for one sink. It holds no secret and no layout, so that it may lie in a database for days and be sent by
 /// whatever the sink is configured to be by then.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "about", rename_all = "lowercase")]
+#[serde(tag = "form", rename_all = "lowercase")]
 pub enum Message {
     /// An alert has changed.
     Alert(Box<Notice>),
@@ -144,6 +144,7 @@ mod tests {
     use crate::policy::allowlist::Allowlist;
     use crate::policy::class::Class;
     use crate::policy::evaluate::evaluate;
+    use crate::policy::finding::Finding;
     use crate::sweep::report::Observation;
     use crate::sweep::verified::Verifications;
     use crate::target::scope::Scope;
@@ -186,9 +187,13 @@ mod tests {
         let sweep = Some(SweepRef { id: Ulid::from_parts(5, 6), name: "risky".to_owned() });
         let notice =
             Notice { id: Ulid::from_parts(3, 4), time: now, transition: Transition::Firing, sweep, alert };
+        // One that has as many fields as possible, and one about the program itself.
+        let about = Finding { about: Some("soc".to_owned()), ..notice.alert.finding.clone() };
+        let own = Notice { alert: Alert { finding: about, ..notice.alert.clone() }, ..notice.clone() };
         let body = serde_json::json!({"event": "heartbeat", "n": 1});
         let event = Event { id: Ulid::from_parts(7, 8), kind: "heartbeat".to_owned(), time: now, body };
-        for message in [Message::Alert(Box::new(notice)), Message::Event(event)] {
+        let alerts = [notice, own].map(|notice| Message::Alert(Box::new(notice)));
+        for message in alerts.into_iter().chain([Message::Event(event)]) {
             let kept = serde_json::to_string(&message).expect("JSON");
             assert_eq!(serde_json::from_str::<Message>(&kept).expect("a message"), message, "{kept}");
         }

@@ -40,7 +40,7 @@ impl Reader {
             let mut statement = sql.prepare_cached(
                 "SELECT name, deliveries.id, attempts, finished, why, body IS NOT NULL \
                  FROM deliveries JOIN sinks ON sinks.id = sink \
-                 WHERE deliveries.dead = 1 ORDER BY finished DESC, row DESC LIMIT ?1",
+                 WHERE deliveries.dead = 1 ORDER BY finished DESC, deliveries.id DESC LIMIT ?1",
             )?;
             let letters = statement.query_and_then([signed(limit as u64)], |row| {
                 Ok(Letter {
@@ -108,7 +108,7 @@ impl Transaction<'_> {
 /// A later message of this key has arrived: dead letters before it never can.
 pub(super) fn overtake(sql: &Connection, sink: i64, key: &str, row: i64) -> Sql<()> {
     let mut statement = sql.prepare_cached(
-        "UPDATE deliveries SET key = NULL, body = NULL \
+        "UPDATE deliveries SET row = NULL, key = NULL, body = NULL \
          WHERE sink = ?1 AND key = ?2 AND body IS NOT NULL AND row < ?3",
     )?;
     statement.execute(params![sink, key, row]).map(drop)
@@ -117,8 +117,8 @@ pub(super) fn overtake(sql: &Connection, sink: i64, key: &str, row: i64) -> Sql<
 /// Gives up everything that waits for one sink.
 fn bury(sql: &Connection, sink: i64, now: Timestamp) -> Sql<u64> {
     let mut dead = sql.prepare_cached(
-        "INSERT INTO deliveries (row, sink, id, dead, attempts, finished, why, key, body) \
-         SELECT row, sink, id, 1, attempts, ?2, 'the sink is no longer configured', key, body \
+        "INSERT INTO deliveries (id, sink, dead, attempts, finished, why, row, key, body) \
+         SELECT id, sink, 1, attempts, ?2, 'the sink is no longer configured', row, key, body \
          FROM outbox WHERE sink = ?1",
     )?;
     let letters = signed(dead.execute(params![sink, now.as_millisecond()])? as u64);

@@ -149,3 +149,97 @@ impl Reader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("db")).expect("a database");
+        (directory, store)
+    }
+
+    fn pragma(store: &Store, name: &str) -> i64 {
+        store.opened.connection.pragma_query_value(None, name, |row| row.get(0)).expect(name)
+    }
+
+    fn set(store: &Store, name: &str, value: i64) {
+        let done = store.opened.connection.pragma_update_and_check(None, name, value, |_| Ok(()));
+        if let Err(error) = done {
+            assert_eq!(error, rusqlite::Error::QueryReturnedNoRows, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_committed_is_on_disk_and_the_log_stays_small() {
+        let (_directory, store) = store();
+        for (name, value) in [
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("wal_autocheckpoint", 1000),
+            ("journal_size_limit", 4 << 20),
+            ("busy_timeout", 5000),
+            ("trusted_schema", 0),
+            ("temp_store", 2),
+        ] {
+            assert_eq!(pragma(&store, name), value, "{name}");
+        }
+    }
+
+    /// Writes two values, or neither, and says what went wrong.
+    fn write_both(store: &mut Store, round: usize) -> Result<(), StoreError> {
+        store.write(|tx| {
+            tx.put(&format!("first {round}"), &"x".repeat(3000))?;
+            tx.put(&format!("second {round}"), &"x".repeat(3000))
+        })
+    }
+
+    /// How many of them there are; always both of each.
+    fn pairs(store: &Store) -> usize {
+        let count = |name: &str| {
+            (0..1000)
+                .filter(|round| store.get(&format!("{name} {round}")).expect("a value").is_some())
+                .count()
+        };
+        assert_eq!(count("first"), count("second"));
+        count("first")
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_is_forgotten_when_there_is_room() {
+        let (_directory, mut store) = store();
+        set(&store, "max_page_count", pragma(&store, "page_count") + 20);
+        let mut written = 0;
+        let error = loop {
+            match write_both(&mut store, written) {
+                Ok(()) => written += 1,
+                Err(error) => break error,
+            }
+            assert!(written < 20, "it is never full");
+        };
+        assert!(matches!(error, StoreError::Full { .. }) && error.may_pass(), "{error}");
+        assert!(error.to_string().contains("free some space"), "{error}");
+        assert!(written > 3 && pairs(&store) == written);
+        for _ in 0..3 {
+            assert!(matches!(write_both(&mut store, written), Err(StoreError::Full { .. })));
+        }
+        assert_eq!(pairs(&store), written, "and can be read all the time");
+        set(&store, "max_page_count", 1 << 20);
+        write_both(&mut store, written).expect("there is room");
+        assert_eq!(pairs(&store), written + 1);
+    }
+
+    #[test]
+    fn what_is_read_only_takes_nothing_until_it_no_longer_is() {
+        let (_directory, mut store) = store();
+        write_both(&mut store, 0).expect("written");
+        set(&store, "query_only", 1);
+        let error = write_both(&mut store, 1).expect_err("read-only");
+        assert!(matches!(error, StoreError::ReadOnly { .. }) && error.may_pass(), "{error}");
+        assert_eq!(pairs(&store), 1);
+        set(&store, "query_only", 0);
+        write_both(&mut store, 1).expect("written");
+        assert_eq!(pairs(&store), 2);
+    }
+}

@@ -263,9 +263,9 @@ fn leave(sql: &Connection, Row(row): Row, how: Leaving<'_>, now: Timestamp) -> S
     let (sink, key, is_head): (i64, String, bool) = (sink, key, is_head);
     // The reason of a failure that was overcome is kept as well.
     let mut write = sql.prepare_cached(
-        "INSERT INTO deliveries (row, sink, id, dead, attempts, finished, why, key, body) \
-         SELECT row, sink, id, ?2, attempts + 1, ?3, coalesce(?4, why), iif(?2, key, NULL), iif(?2, body, NULL) \
-         FROM outbox WHERE row = ?1",
+        "INSERT INTO deliveries (id, sink, dead, attempts, finished, why, row, key, body) \
+         SELECT id, sink, ?2, attempts + 1, ?3, coalesce(?4, why), \
+         iif(?2, row, NULL), iif(?2, key, NULL), iif(?2, body, NULL) FROM outbox WHERE row = ?1",
     )?;
     write.execute(params![row, dead, now.as_millisecond(), why])?;
     sql.prepare_cached("DELETE FROM outbox WHERE row = ?1")?.execute([row])?;

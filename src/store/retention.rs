@@ -34,7 +34,7 @@ impl Default for Retention {
             observations: DAY * 400,
             history: DAY * 400,
             deliveries: DAY * 30,
-            resolved: DAY * 7,
+            resolved: DAY * 3,
         }
     }
 }
@@ -42,6 +42,8 @@ impl Default for Retention {
 /// Rows of one table that are deleted at once, and pages that are given back at once: a few milliseconds' work, so that
 /// nobody waits for it.
 const BITE: i64 = 1000;
+/// Rows that are looked at, where the oldest are among the first.
+const FIRST: i64 = 10 * BITE;
 
 impl Store {
     /// Forgets a bite of what is older than it need be, and gives back a bite of the space. Says whether there is more;
@@ -76,18 +78,20 @@ fn forget(sql: &Connection, retention: &Retention, now: Timestamp) -> Sql<bool> 
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
         now.as_millisecond().saturating_sub(kept)
     };
+    // What is in the order of its time by itself has no index for this: the oldest are among the first.
+    let sweeps = format!("SELECT row, completed AS time FROM sweeps ORDER BY row LIMIT {FIRST}");
+    let deliveries =
+        format!("SELECT id, sink, finished AS time FROM deliveries ORDER BY id, sink LIMIT {FIRST}");
     let old = [
-        ("sweeps", "completed", "true", retention.sweeps),
-        ("observations", "ended", "ended IS NOT NULL", retention.observations),
-        ("deliveries", "finished", "true", retention.deliveries),
-        ("silences", "until", "true", retention.history),
+        ("sweeps", "row", &*sweeps, retention.sweeps),
+        ("deliveries", "id, sink", &*deliveries, retention.deliveries),
+        ("observations", "row", "SELECT row, ended AS time FROM observations", retention.observations),
+        ("silences", "id", "SELECT id, until AS time FROM silences", retention.history),
     ];
     let mut more = forget_words(sql, before(retention.history))?;
-    for (table, column, which, kept) in old {
-        let key = if table == "silences" { "id" } else { "row" };
+    for (table, key, all, kept) in old {
         let mut statement = sql.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE {key} IN \
-             (SELECT {key} FROM {table} WHERE {which} AND {column} < ?1 ORDER BY {column} LIMIT {BITE})"
+            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM ({all}) WHERE time < ?1 ORDER BY time LIMIT {BITE})"
         ))?;
         more |= statement.execute(params![before(kept)])? as i64 == BITE;
     }

@@ -82,7 +82,6 @@ CREATE TABLE sweeps (
     CHECK (declared = open + closed + filtered + unreachable + conflict + unknown)
 ) STRICT;
 CREATE INDEX sweeps_watch ON sweeps (watch);
-CREATE INDEX sweeps_completed ON sweeps (completed);
 
 -- A row is the time that a target was open, or answered as open and as closed, without a break.
 CREATE TABLE observations (
@@ -173,18 +172,18 @@ CREATE INDEX outbox_key ON outbox (sink, key);
 CREATE INDEX outbox_heads ON outbox (sink, due) WHERE head = 1;
 
 CREATE TABLE deliveries (
-    row INTEGER PRIMARY KEY,       -- what it had in outbox
-    sink INTEGER NOT NULL REFERENCES sinks,
     id BLOB NOT NULL,
+    sink INTEGER NOT NULL REFERENCES sinks,
     dead INTEGER NOT NULL CHECK (dead IN (0, 1)),  -- 0: delivered; 1: given up
     attempts INTEGER NOT NULL,
     finished INTEGER NOT NULL,
-    why TEXT,
-    key TEXT,                      -- these two while a dead letter can be tried again
-    body TEXT
-) STRICT;
-CREATE UNIQUE INDEX deliveries_id ON deliveries (id, sink);
-CREATE INDEX deliveries_finished ON deliveries (finished);
+    why TEXT,                      -- why it was given up, or why the last attempt but one failed
+    row INTEGER,                   -- what it had in outbox: these three while a dead letter can be tried again
+    key TEXT,
+    body TEXT,
+    PRIMARY KEY (id, sink)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_dead ON deliveries (finished) WHERE dead = 1;
 CREATE INDEX deliveries_letters ON deliveries (sink, key) WHERE body IS NOT NULL;
 ";
 

@@ -17,6 +17,7 @@ use super::report::{
 use super::run::{Ending, Observer, Outcome, Progress, RunError};
 use super::watch::Outage;
 use crate::link::clock::Tick;
+use crate::target::Target;
 use crate::target::state::{Reason, State};
 use crate::target::table::Cell;
 
@@ -90,8 +91,10 @@ impl<'a> Driver<'a> {
             Ending::Broken(error) => (Some(UnknownReason::LinkFailed), Some(error)),
             Ending::Died => (Some(UnknownReason::LinkFailed), None),
         };
-        let (ledger, unknown_reasons) = self.settle(&self.silence(cut_short, paths))?;
+        let silence = self.silence(cut_short, paths);
+        let (ledger, unknown_reasons) = self.settle(&silence)?;
         ledger.check()?;
+        let watched = self.watched(&silence);
         let board = self.board;
         let report = Report {
             sweep: board.plan.sweep,
@@ -117,7 +120,7 @@ impl<'a> Driver<'a> {
             },
             paths: self.path_reports(paths),
         };
-        Ok(Outcome { report, failure })
+        Ok(Outcome { report, failure, watched })
     }
 
     fn silence(&self, cut_short: Option<UnknownReason>, paths: &[PathRecord]) -> Silence {
@@ -183,6 +186,25 @@ impl<'a> Driver<'a> {
             }
         }
         Ok((ledger, reasons))
+    }
+
+    /// The last word on each target that is watched.
+    fn watched(&self, silence: &Silence) -> Vec<Observation> {
+        let plan = self.board.plan;
+        let position = |target: &Target| {
+            let index = plan.scope.index_of(target.ip, target.port)?;
+            Some(self.board.order.position_of(index))
+        };
+        let positions = plan.watched.iter().filter_map(position);
+        positions
+            .map(|position| {
+                let cell = self.board.table.get(position);
+                let unknown = self.doubt(position, cell, silence);
+                let state = unknown.map_or_else(|| cell.reason().state(), |_| State::Unknown);
+                let answer = Answer { position, rtt_us: None, ttl: 0, corrects: false };
+                Observation { unknown, ..self.observation(answer, cell, state) }
+            })
+            .collect()
     }
 
     /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the
@@ -287,6 +309,7 @@ mod tests {
             routes: Arc::default(),
             source_ports: SourcePorts { first: 16_384, count: 16_384 },
             wanted: StateSet::all(),
+            watched: Vec::new(),
             vantage: Vantage {
                 host: "test".into(),
                 engine: "sim".into(),

@@ -71,6 +71,8 @@ pub struct Plan {
     pub source_ports: SourcePorts,
     /// Which states the observer wants to hear of.
     pub wanted: StateSet,
+    /// Targets whose last state is handed over with the report, whatever it is. Those that are not in scope are not.
+    pub watched: Vec<Target>,
     /// Where the sweep looks from.
     pub vantage: Vantage,
 }

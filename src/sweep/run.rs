@@ -187,6 +187,8 @@ pub struct Outcome {
     pub report: Report,
     /// What broke on the way.
     pub failure: Option<LinkError>,
+    /// The last word on each target of [`Plan::watched`] that is in scope, in their order.
+    pub watched: Vec<Observation>,
 }
 
 /// How the sending ended.

@@ -19,13 +19,13 @@ use crate::config::file::Config;
 use crate::config::file::load_allowlist;
 use crate::config::resolve::system_lookup;
 use crate::config::sources::{self, Gathered, SourceError};
-use crate::config::watch::WatchEntry;
+use crate::config::watch::WatchConfig;
 use crate::job::listener::{Aside, Listener};
 use crate::job::{Job, JobError, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::{Allowance, Allowlist};
 use crate::policy::class::Class;
-use crate::policy::evaluate::expiring;
+use crate::policy::evaluate::{evaluate, expiring};
 use crate::policy::expectation::Expectation;
 use crate::policy::finding::Finding;
 use crate::policy::outage::{check, expected};
@@ -39,7 +39,6 @@ use crate::sweep::verified::Confirmation;
 use crate::sync::{Ordering, SignalFlag};
 use crate::target::Target;
 use crate::target::scope::Scope;
-use crate::target::state::State;
 
 /// Why a sweep came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -85,23 +84,23 @@ impl Watcher {
     /// See [`CycleError`]. What was found before an error is nothing that anybody vouches for, and is not told.
     pub fn cycle(
         &mut self,
-        watch: &WatchEntry,
+        watch: &WatchConfig,
         config: &Config,
         desk: &Desk,
         time: &Time,
         interrupt: &SignalFlag,
     ) -> Result<Cycled, CycleError> {
         let began = time.wall();
-        let settings = watch.settings.clone().or(config.settings.clone());
         let allowlist = self.allowlist(config, desk, time)?;
-        let gathered = sources::read(settings, &mut io::empty())?.resolve(system_lookup)?;
+        let gathered = sources::read(watch.settings.clone(), &mut io::empty())?.resolve(system_lookup)?;
         let interface = gathered.settings.interface.clone();
-        let outcome = sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
+        let (outcome, run) =
+            sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
         if interrupt.load(Ordering::Relaxed) {
             return Err(CycleError::Stopped);
         }
-        let (outcome, seen) = outcome;
-        let changed = bring(watch, config, desk, time, &allowlist, &outcome, &seen, began);
+        let swept = Swept { watch, config, allowlist: &allowlist, outcome: &outcome, run: &run, began };
+        let changed = swept.bring(desk, time.now());
         let Outcome { scope, report, .. } = outcome;
         Ok(Cycled { verdict: report.verdict, changed, scope, interface })
     }
@@ -131,7 +130,7 @@ impl Watcher {
 }
 
 /// The targets whose state must be known at the end whatever it is: those that must be open, and those that were.
-fn watched(watch: &WatchEntry, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
+fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
     let mut targets = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
     if let Ok(scope) = gathered.settings.scope() {
         targets.extend(expected(&config.expect, &scope).into_keys());
@@ -144,9 +143,7 @@ fn sweep(
     allowlist: &Allowlist,
     watched: Vec<Target>,
     interrupt: &SignalFlag,
-) -> Result<(Outcome, HashMap<Target, Observation>), CycleError> {
-    let wanted: HashSet<Target> = watched.iter().copied().collect();
-    let mut listener = Ear { wanted, seen: HashMap::new() };
+) -> Result<(Outcome, Run), CycleError> {
     let job = Job {
         gathered: gathered.clone(),
         allowlist,
@@ -157,52 +154,67 @@ fn sweep(
         listed: StateSet::default(),
         watched,
     };
-    let opened = job.prepare()?.open(interrupt, &mut listener)?;
-    let outcome = opened.course.run(&opened.events, &mut listener)?;
-    Ok((outcome, listener.seen))
+    let opened = job.prepare()?.open(interrupt, &mut Ear)?;
+    let outcome = opened.course.run(&opened.events, &mut Ear)?;
+    Ok((outcome, opened.events))
 }
 
-/// Brings what a sweep has seen to the desk: one transaction.
-fn bring(
-    watch: &WatchEntry,
-    config: &Config,
-    desk: &Desk,
-    time: &Time,
-    allowlist: &Allowlist,
-    outcome: &Outcome,
-    seen: &HashMap<Target, Observation>,
+/// A sweep that has been made.
+struct Swept<'a> {
+    watch: &'a WatchConfig,
+    config: &'a Config,
+    allowlist: &'a Allowlist,
+    outcome: &'a Outcome,
+    run: &'a Run,
     began: Timestamp,
-) -> Vec<Alert> {
-    let now = time.now();
-    let report = &outcome.report;
-    let sweep = SweepRef { id: report.sweep, name: watch.name.clone() };
-    let grade = |mut finding: Finding| {
-        let class = config.grades.apply(&mut finding);
+}
+
+impl Swept<'_> {
+    /// Brings what was seen to the desk: one transaction. Gives the alerts that have changed by it.
+    fn bring(&self, desk: &Desk, now: Timestamp) -> Vec<Alert> {
+        let Swept { config, outcome, .. } = self;
+        let (report, name) = (&outcome.report, &self.watch.name);
+        let complete = report.verdict == Verdict::Complete;
+        let open: HashSet<Target> = outcome.opens.iter().map(|open| open.target).collect();
+        let watched: HashMap<Target, Observation> =
+            outcome.watched.iter().map(|seen| (seen.target, *seen)).collect();
+        let expected = expected(&config.expect, &outcome.scope);
+        let checks = check(&expected, &watched, now);
+        let covers = |target: &Target| outcome.scope.index_of(target.ip, target.port).is_some();
+        let findings = self.findings(complete, now);
+        let objections = findings.iter().filter(|(finding, _)| finding.is_objection()).count() as u64;
+        let sight = self.grade(Finding::vantage_blind(name, report, now));
+        let seen = Seen { complete, findings, open: &open, covers: &covers, checks: &checks, sight };
+        let step = |book: &mut Book, mint: Mint<'_>| judge(book, &seen, &config.alerting, now, mint);
+        let is_gone = |seen: &&Observation| !open.contains(&seen.target);
+        let gone = outcome.watched.iter().filter(is_gone);
+        let gone: Vec<_> = gone.map(|seen| (seen.target, seen.state, seen.reason)).collect();
+        let keep = |tx: &Transaction<'_>| {
+            tx.sweep(name, report, objections)?;
+            if complete {
+                tx.observe(name, report.sweep, now, &outcome.opens, &gone)?;
+            }
+            tx.put(&started_key(name), &self.began.to_string())
+        };
+        let completed = self.run.completed(now, report, &outcome.look, objections);
+        let events = event("sweep.completed", now, &completed, Some(name)).into_iter().collect();
+        let sweep = SweepRef { id: report.sweep, name: name.clone() };
+        desk.make(&Change { step: &step, sweep: Some(&sweep), keep: &keep, events, except: None }, now)
+    }
+
+    /// What policy objects to, by the time that is believed, and what it warns of.
+    fn findings(&self, complete: bool, now: Timestamp) -> Vec<(Finding, Class)> {
+        let Outcome { opens, verifications, scope, .. } = self.outcome;
+        let mut findings = evaluate(opens, self.allowlist, verifications, scope, complete, now);
+        findings.extend(expiring(self.allowlist, now));
+        self.run.name(&mut findings);
+        findings.into_iter().map(|finding| self.grade(finding)).collect()
+    }
+
+    fn grade(&self, mut finding: Finding) -> (Finding, Class) {
+        let class = self.config.grades.apply(&mut finding);
         (finding, class)
-    };
-    let findings = outcome.findings.iter().cloned().chain(expiring(allowlist, now));
-    let findings: Vec<(Finding, Class)> = findings.map(grade).collect();
-    let open: HashSet<Target> = outcome.opens.iter().map(|open| open.target).collect();
-    let covers = |target: &Target| outcome.scope.index_of(target.ip, target.port).is_some();
-    let expected = expected(&config.expect, &outcome.scope);
-    let checks = check(&expected, seen, now);
-    let complete = report.verdict == Verdict::Complete;
-    let sight = grade(Finding::vantage_blind(&watch.name, report, now));
-    let seen_by_alerts = Seen { complete, findings, open: &open, covers: &covers, checks: &checks, sight };
-    let step = |book: &mut Book, mint: Mint<'_>| judge(book, &seen_by_alerts, &config.alerting, now, mint);
-    let gone = gone(seen, &open);
-    let objections = outcome.findings.iter().filter(|finding| finding.is_objection()).count() as u64;
-    let keep = |tx: &Transaction<'_>| {
-        tx.sweep(&watch.name, report, objections)?;
-        if complete {
-            tx.observe(&watch.name, report.sweep, now, &outcome.opens, &gone)?;
-        }
-        tx.put(&started_key(&watch.name), &began.to_string())
-    };
-    let run = Run::new(report.sweep, config.settings.authorization.as_deref());
-    let completed = run.completed(now, report, &outcome.look, objections);
-    let event = event("sweep.completed", now, &completed, Some(&watch.name));
-    desk.make(&Change { step: &step, sweep: Some(&sweep), keep: &keep, events: event.into_iter().collect(), except: None }, now)
+    }
 }
 
 /// The key under which the store keeps when the last sweep of a watch began.
@@ -211,12 +223,7 @@ pub fn started_key(watch: &str) -> String {
 }
 
 /// An event of the contract, as a message.
-pub fn event(
-    kind: &str,
-    now: Timestamp,
-    body: &impl serde::Serialize,
-    watch: Option<&str>,
-) -> Option<Event> {
+pub fn event(kind: &str, now: Timestamp, body: &impl serde::Serialize, watch: Option<&str>) -> Option<Event> {
     let mut body = serde_json::to_value(body).ok()?;
     let id = Ulid::generate();
     let object = body.as_object_mut()?;
@@ -227,27 +234,11 @@ pub fn event(
     Some(Event { id, kind: kind.to_owned(), time: now, body })
 }
 
-/// What was open and is not, with what it is instead.
-fn gone(
-    seen: &HashMap<Target, Observation>,
-    open: &HashSet<Target>,
-) -> Vec<(Target, State, Option<crate::target::state::Reason>)> {
-    let is_gone = |target: &&Target| !open.contains(*target);
-    let gone = seen.keys().filter(is_gone);
-    gone.filter_map(|target| seen.get(target).map(|seen| (*target, seen.state, seen.reason))).collect()
-}
-
-/// Hears of a sweep what the desk must know, and no more.
-struct Ear {
-    wanted: HashSet<Target>,
-    seen: HashMap<Target, Observation>,
-}
+/// Hears of a sweep only what has gone wrong: what it saw comes with its outcome.
+struct Ear;
 
 impl Observer for Ear {
-    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
-        if self.wanted.contains(&observation.target) {
-            self.seen.insert(observation.target, *observation);
-        }
+    fn observed(&mut self, _: &Observation) -> io::Result<()> {
         Ok(())
     }
 

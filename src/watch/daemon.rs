@@ -21,9 +21,9 @@ use crate::config::file::Config;
 use crate::policy::finding::Finding;
 use crate::sink::channel;
 use crate::sink::options::SinkOptions;
+use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::lock::Lock;
-use crate::store::Store;
 use crate::sync::{Ordering, SignalFlag};
 
 /// How often the daemon looks after itself.
@@ -56,13 +56,13 @@ pub enum StartError {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn open(config: Config) -> Result<(Arc<Shared>, Lock), StartError> {
+pub fn open(file: &Path, config: Config) -> Result<(Arc<Shared>, Lock), StartError> {
     let lock = Lock::take(&config.store.path)?;
     let store = Store::open(&config.store.path)?;
     let mail = Arc::new(Bell::default());
     let desk = Desk::new(store, Standing::of(&config), Arc::clone(&mail));
     let time = Time::new(Box::new(MachineTime));
-    Ok((Arc::new(Shared::new(config, desk, time, mail)), lock))
+    Ok((Arc::new(Shared::new(file, config, desk, time, mail)), lock))
 }
 
 /// Runs the daemon until it is told to stop.
@@ -115,7 +115,7 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
 
 /// Reads the configuration again, and takes it up if it has no mistakes.
 pub fn reload(shared: &Shared) {
-    let file = shared.config().file.clone();
+    let file = shared.file.clone();
     let name = file.display().to_string();
     let now = shared.time.now();
     match load(&file) {
@@ -177,8 +177,12 @@ impl Staff {
     fn follow(&mut self, shared: &Arc<Shared>) -> Result<(), StartError> {
         let config = shared.config();
         let is_meant = |post: &Post| config.sinks.contains(&post.options);
-        let leaving: Vec<String> =
-            self.messengers.iter().filter(|(_, post)| !is_meant(post)).map(|(name, _)| name.clone()).collect();
+        let leaving: Vec<String> = self
+            .messengers
+            .iter()
+            .filter(|(_, post)| !is_meant(post))
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut left = BTreeMap::new();
         for name in leaving {
             if let Some(post) = self.messengers.remove(&name) {
@@ -229,11 +233,9 @@ fn post(
     let stop = Arc::new(SignalFlag::new(false));
     let messenger = Messenger::new(&options.name, channel::open(options), options.give_up_after);
     let (told, shared) = (Arc::clone(&stop), Arc::clone(shared));
-    let thread = thread::Builder::new()
-        .name("messenger".to_owned())
-        .spawn(move || {
-            before.map(JoinHandle::join);
-            messenger.run(&shared.desk, &shared.mail, &shared.time, &told);
-        })?;
+    let thread = thread::Builder::new().name("messenger".to_owned()).spawn(move || {
+        before.map(JoinHandle::join);
+        messenger.run(&shared.desk, &shared.mail, &shared.time, &told);
+    })?;
     Ok(Post { options: options.clone(), stop, thread })
 }

@@ -129,8 +129,9 @@ impl Desk {
         }
         let rules = inner.standing.rules.clone();
         drop(inner);
-        let step =
-            move |book: &mut Book, mint: Mint<'_>| judge::step(book, &[judgement.clone()], &rules, now, mint);
+        let step = move |book: &mut Book, mint: Mint<'_>| {
+            judge::step(book, std::slice::from_ref(&judgement), &rules, now, mint)
+        };
         self.make(&Change { except, ..Change::of(&step) }, now);
     }
 

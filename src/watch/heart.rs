@@ -65,7 +65,7 @@ impl Heart {
     /// come to their end or the database cannot be written: then the call is not to come.
     pub fn knock(&mut self, shared: &Arc<Shared>) {
         let config = shared.config();
-        let Some(http) = config.heartbeat.http.clone() else { return };
+        let Some(http) = config.heartbeat.ping.clone() else { return };
         if !shared.is_well() || self.call.as_ref().is_some_and(|call| !call.is_finished()) {
             return;
         }

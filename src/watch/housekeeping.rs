@@ -1,6 +1,7 @@
 //! What the daemon does beside sweeping and telling: reminders, the clock, the database, signs of life.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use crate::config::file::Config;
 use crate::job::vitals::hostname;
 use crate::policy::finding::{Finding, milliseconds};
 use crate::policy::kind::FindingKind;
+use crate::store::retention::Retention;
 
 /// How often alerts are looked through for reminders and for silences that have ended.
 pub const TICK: Duration = Duration::from_secs(10);
@@ -33,13 +35,13 @@ pub fn tick(shared: &Shared) {
         let target = target_of(&record.alert.finding);
         target.and_then(|target| shared.is_swept(&target)).unwrap_or(true)
     };
-    let is_kept = |record: &Record| is_swept(record) && is_kept(record, &config);
+    let is_kept = |record: &Record| is_swept(record) && is_kept(record, &config, &shared.file);
     let step = |book: &mut Book, mint: Mint<'_>| retire(book, &is_kept, &config.alerting, now, mint);
     shared.desk.make(&Change::of(&step), now);
 }
 
 /// Whether what an alert is about is still in the configuration.
-fn is_kept(record: &Record, config: &Config) -> bool {
+fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
     let finding = &record.alert.finding;
     let about = finding.about.as_deref();
     match finding.kind {
@@ -58,7 +60,7 @@ fn is_kept(record: &Record, config: &Config) -> bool {
         }
         FindingKind::ConfigRejected => {
             let allowlist = config.settings.allowlist.as_ref().map(|path| path.display().to_string());
-            about == allowlist.as_deref() || about == Some(config.file.display().to_string().as_str())
+            about == allowlist.as_deref() || about == Some(file.display().to_string().as_str())
         }
         _ => true,
     }
@@ -70,7 +72,9 @@ pub fn look_at_clock(shared: &Shared) {
     let now = shared.time.now();
     let (message, holds) = match step {
         Step::Jumped(by) => (
-            format!("the clock has jumped by {by:#}; reminders, retries and expiries go by the old time for an hour"),
+            format!(
+                "the clock has jumped by {by:#}; reminders, retries and expiries go by the old time for an hour"
+            ),
             true,
         ),
         Step::Mended => ("the clock is back where it belongs".to_owned(), false),
@@ -89,15 +93,29 @@ pub fn keep_house(shared: &Shared) {
     let now = shared.time.now();
     let sinks: BTreeSet<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let sinks: Vec<&str> = sinks.into_iter().collect();
-    let kept = shared.desk.with_store(|store| {
-        for (sink, count) in store.write(|tx| tx.orphans(&sinks, now))? {
+    let retention = Retention {
+        sweeps: config.store.keep_sweeps,
+        deliveries: config.store.keep_deliveries,
+        history: config.store.keep_history,
+        observations: config.store.keep_observations,
+        ..Retention::default()
+    };
+    match shared.desk.with_store(|store| store.write(|tx| tx.orphans(&sinks, now))) {
+        Ok(given_up) => given_up.iter().for_each(|(sink, count)| {
             tracing::warn!(%sink, count, "messages given up: their sink is no longer configured");
+        }),
+        Err(error) => tracing::warn!(%error, "messages without a sink were not looked for"),
+    }
+    // Bite by bite, so that nobody waits for it.
+    loop {
+        match shared.desk.with_store(|store| store.retain(&retention, now)) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(%error, "the database was not tidied up");
+                break;
+            }
         }
-        while store.retain(&config.store.retention, now)? {}
-        Ok(())
-    });
-    if let Err(error) = kept {
-        tracing::warn!(%error, "the database was not tidied up");
     }
 }
 

@@ -19,9 +19,16 @@
 pub mod afloat;
 pub mod backoff;
 pub mod bell;
+pub mod cycle;
+pub mod daemon;
 pub mod desk;
+pub mod heart;
+pub mod housekeeping;
 pub mod messenger;
+pub mod once;
 pub mod recheck;
+pub mod runner;
 pub mod schedule;
+pub mod shared;
 pub mod standing;
 pub mod time;

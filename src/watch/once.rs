@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::alert::advance::Mint;
 use crate::alert::book::Book;
 use crate::alert::tell::{Happened, annotate};
-use crate::config::watch::{Schedule, WatchEntry};
+use crate::config::watch::{Schedule, WatchConfig};
 use crate::policy::finding::Finding;
 use crate::sink::channel;
 use crate::sweep::report::Verdict;
@@ -62,9 +62,9 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
                 shared.desk.report(Finding::sweep_missed(&watch.name, "", now), false, None, now);
                 shared.note_scope(&watch.name, cycled.scope.clone());
                 let due = config.alerting.second_look_after.map(|after| shared.time.since_boot() + after);
-                rechecks.extend(due.and_then(|due| {
-                    Recheck::of(&cycled.changed, cycled.scope, cycled.interface, due)
-                }));
+                rechecks.extend(
+                    due.and_then(|due| Recheck::of(&cycled.changed, cycled.scope, cycled.interface, due)),
+                );
             }
         }
     }
@@ -83,7 +83,7 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
 }
 
 /// Whether a watch is due. A timer that is a little early, as timers are now and then, is on time.
-fn is_due(shared: &Shared, watch: &WatchEntry) -> bool {
+fn is_due(shared: &Shared, watch: &WatchConfig) -> bool {
     let last = shared.desk.with_store(|store| store.get(&started_key(&watch.name))).ok().flatten();
     let Some(last) = last.and_then(|text| text.parse().ok()) else { return true };
     let now = shared.time.wall();

@@ -8,10 +8,10 @@ use super::cycle::{CycleError, Watcher, started_key};
 use super::recheck::Recheck;
 use super::schedule::{Beat, Calendar, Due};
 use super::shared::Shared;
-use crate::alert::book::Book;
 use crate::alert::advance::Mint;
+use crate::alert::book::Book;
 use crate::alert::tell::{Happened, annotate};
-use crate::config::watch::{Schedule, WatchEntry};
+use crate::config::watch::{Schedule, WatchConfig};
 use crate::policy::finding::Finding;
 use crate::sweep::report::Verdict;
 
@@ -32,7 +32,7 @@ pub struct Runner<'a> {
 /// When the next sweep is due.
 enum Agenda {
     Beat(Beat),
-    Calendar(Calendar),
+    Calendar(Box<Calendar>),
 }
 
 /// What comes next.
@@ -47,7 +47,7 @@ enum Next {
 
 impl<'a> Runner<'a> {
     /// A runner for this watch.
-    pub fn new(shared: &'a Shared, watch: &WatchEntry) -> Self {
+    pub fn new(shared: &'a Shared, watch: &WatchConfig) -> Self {
         let agenda = Agenda::of(shared, watch);
         let (name, watcher) = (watch.name.clone(), Watcher::default());
         Runner { shared, name, watcher, agenda, rechecks: Vec::new() }
@@ -80,7 +80,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Waits for whatever comes next.
-    fn wait(&mut self, watch: &WatchEntry) -> Next {
+    fn wait(&mut self, watch: &WatchConfig) -> Next {
         let heard = self.shared.orders.rung();
         let jitter = jitter(watch.jitter);
         loop {
@@ -100,7 +100,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn sweep(&mut self, watch: &WatchEntry, missed: u32) {
+    fn sweep(&mut self, watch: &WatchConfig, missed: u32) {
         let shared = self.shared;
         let config = shared.config();
         let began = shared.time.since_boot();
@@ -128,7 +128,8 @@ impl<'a> Runner<'a> {
         let trouble = trouble.or_else(|| {
             let many = missed + overrun;
             let (took, is_late) = (took.as_secs(), overrun > 0);
-            let why = if is_late { "the sweep before it was still busy" } else { "nobody could make it then" };
+            let why =
+                if is_late { "the sweep before it was still busy" } else { "nobody could make it then" };
             (many > 0).then(|| format!("{many} due times passed, because {why} (it took {took} s)"))
         });
         if let Some(why) = &trouble {
@@ -163,7 +164,7 @@ impl<'a> Runner<'a> {
 
 impl Agenda {
     /// The agenda of a watch, which goes on where the last one ended: before the daemon was started anew.
-    fn of(shared: &Shared, watch: &WatchEntry) -> Self {
+    fn of(shared: &Shared, watch: &WatchConfig) -> Self {
         let last = shared.desk.with_store(|store| store.get(&started_key(&watch.name))).ok().flatten();
         let last = last.and_then(|text| text.parse::<Timestamp>().ok());
         let (wall, since_boot) = (shared.time.wall(), shared.time.since_boot());
@@ -174,7 +175,7 @@ impl Agenda {
                 Agenda::Beat(Beat::new(*interval, since_boot + left.unwrap_or(Duration::ZERO)))
             }
             Schedule::Cron { cron, zone } => {
-                Agenda::Calendar(Calendar::new((**cron).clone(), zone.clone(), last, wall))
+                Agenda::Calendar(Box::new(Calendar::new((**cron).clone(), zone.clone(), last, wall)))
             }
         }
     }

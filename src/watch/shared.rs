@@ -1,6 +1,7 @@
 //! What the threads of the daemon share.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::bell::Bell;
@@ -15,6 +16,8 @@ use crate::target::scope::Scope;
 /// What the threads of the daemon share.
 pub struct Shared {
     config: RwLock<Arc<Config>>,
+    /// The file that it comes from.
+    pub file: PathBuf,
     /// What each watch has swept last.
     scopes: Mutex<BTreeMap<String, Scope>>,
     /// Where alerts change.
@@ -31,9 +34,10 @@ pub struct Shared {
 
 impl Shared {
     /// Everything, to begin with.
-    pub fn new(config: Config, desk: Desk, time: Time, mail: Arc<Bell>) -> Self {
+    pub fn new(file: &Path, config: Config, desk: Desk, time: Time, mail: Arc<Bell>) -> Self {
         Shared {
             config: RwLock::new(Arc::new(config)),
+            file: file.to_path_buf(),
             scopes: Mutex::default(),
             desk,
             time,

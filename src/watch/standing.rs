@@ -28,7 +28,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What a configuration says.
+    /// What a configuration makes of it.
     pub fn of(config: &Config) -> Self {
         let sinks = config.sinks.iter().map(|sink| (sink.name.clone(), sink.tells_each));
         Standing {

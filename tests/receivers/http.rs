@@ -26,6 +26,8 @@ pub enum Act {
     Flood(String, u64),
     /// It is answered by these bytes, whatever they are, and the connection is closed.
     Raw(Vec<u8>),
+    /// Nothing is read, and these bytes are said, one at a time, with this long between them.
+    Trickle(Vec<u8>, Duration),
     /// The connection is closed before anything is read.
     Refuse,
     /// The connection is left open, and nothing is ever read.
@@ -167,6 +169,7 @@ fn serve(stream: TcpStream, number: usize, shared: &Shared) -> io::Result<()> {
     match shared.act() {
         Act::Refuse => return Ok(()),
         Act::Ignore => return shared.wait(),
+        Act::Trickle(bytes, pause) => return shared.drip(&mut &stream, &bytes, pause),
         _ => {}
     }
     let mut stream: Box<dyn Duplex> = match &shared.tls {
@@ -186,15 +189,10 @@ fn serve(stream: TcpStream, number: usize, shared: &Shared) -> io::Result<()> {
         match act {
             Act::Answer(answer) => shared.write(&mut stream, &answer.bytes())?,
             Act::Hang => return shared.wait(),
-            Act::Drip(bytes, pause) => {
-                for byte in bytes {
-                    shared.write(&mut stream, &[byte])?;
-                    std::thread::sleep(pause);
-                }
-            }
+            Act::Drip(bytes, pause) => shared.drip(&mut stream, &bytes, pause)?,
             Act::Flood(header, bytes) => return shared.flood(&mut stream, &header, bytes),
             Act::Raw(bytes) => return shared.write(&mut stream, &bytes),
-            Act::Refuse | Act::Ignore => return Ok(()),
+            Act::Refuse | Act::Ignore | Act::Trickle(..) => return Ok(()),
         }
     }
 }
@@ -238,6 +236,14 @@ impl Shared {
             }
         }
         stream.flush()
+    }
+
+    fn drip(&self, stream: &mut impl Write, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        for byte in bytes {
+            self.write(stream, &[*byte])?;
+            std::thread::sleep(pause);
+        }
+        Ok(())
     }
 
     fn flood(&self, stream: &mut impl Write, header: &str, bytes: u64) -> io::Result<()> {

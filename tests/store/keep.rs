@@ -385,7 +385,7 @@ fn what_is_old_is_forgotten_and_what_matters_never() {
     write(&mut store, |tx| {
         tx.save(&record(alert(1, 1, Phase::Firing, day(0))))?;
         tx.save(&record(alert(2, 1, Phase::Resolved, day(0))))?;
-        tx.save(&record(alert(3, 1, Phase::Resolved, day(395))))?;
+        tx.save(&record(alert(3, 1, Phase::Resolved, day(398))))?;
         tx.note(&notice(1, Transition::Firing, alert(2, 1, Phase::Firing, day(0)), day(0)))?;
         tx.note(&notice(2, Transition::Resolved, alert(2, 1, Phase::Resolved, day(0)), day(1)))?;
         tx.note(&notice(3, Transition::Firing, alert(3, 1, Phase::Firing, day(0)), day(0)))?;
@@ -409,7 +409,7 @@ fn what_is_old_is_forgotten_and_what_matters_never() {
     assert_eq!(
         store.alerts(&AlertFilter::default()).expect("alerts").len(),
         2,
-        "and the one of last week is there"
+        "and the one of yesterday is there"
     );
     let history = store.history(&HistoryFilter::default(), 10).expect("a history");
     assert_eq!(history.iter().map(|notice| notice.id).collect::<Vec<_>>(), [id(2)]);

@@ -216,43 +216,57 @@ fn a_storm_is_stored_at_once() {
     let took = began.elapsed();
     assert_eq!((store.records().expect("records").len(), books(&store, "file").pending), (10_000, 10_000));
     told(&format!("10,000 alerts, 10,000 notices, 20,000 rows: {took:?}"));
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Generous, for a busy machine and a build for tests; a quarter of a second is usual.
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
-/// Delivering a hundred thousand must not take a hundred thousand looks at a hundred thousand.
+/// Delivering a hundred thousand must not take a hundred thousand looks at a hundred thousand. Held against a short
+/// queue, so that a busy machine makes no difference.
 #[test]
 fn a_long_queue_is_no_slower_for_each() {
-    for keys in [100_000, 1] {
-        let (_directory, path) = place();
-        let mut store = open(&path);
-        write(&mut store, |tx| {
-            (0..100_000)
-                .try_for_each(|n| tx.enqueue(&event(n, &format!("{}", n % keys), at(0)), &["siem"]).map(drop))
-        });
-        let began = Instant::now();
-        for _ in 0..100 {
-            assert_eq!(due(&store, "siem", 1, 100).len(), 100);
-        }
-        let looking = began.elapsed() / 100;
-        let began = Instant::now();
-        for batch in 0..100 {
-            let rows: Vec<_> =
-                store.due("siem", at(1), 100).expect("due").iter().map(|out| out.row).collect();
-            write(&mut store, |tx| {
-                // Every second of them fails, and waits beside those that are left.
-                if batch % 2 == 0 || keys == 1 {
-                    return tx.delivered(&rows, at(1));
-                }
-                rows.iter().try_for_each(|row| tx.retry(*row, "HTTP 503", at(1000)))
-            });
-        }
-        let delivering = began.elapsed() / 100;
+    for (keys, of) in [(u64::MAX, "as many"), (1, "one")] {
+        let [(short_look, short_batch), (long_look, long_batch)] =
+            [2000, 100_000].map(|rows| queue(rows, keys));
         told(&format!(
-            "100,000 rows of {keys} keys: {looking:?} for a look, {delivering:?} for a batch of 100"
+            "keys: {of}; a look: {short_look:?} in 2000 rows, {long_look:?} in 100,000; \
+             a batch of 100: {short_batch:?}, {long_batch:?}"
         ));
-        assert!(looking < Duration::from_millis(40) && delivering < Duration::from_millis(150));
-        assert!(books(&store, "siem").are_closed());
+        let floor = Duration::from_millis(1);
+        assert!(long_look < 8 * short_look.max(floor), "{short_look:?} {long_look:?}");
+        assert!(long_batch < 8 * short_batch.max(floor), "{short_batch:?} {long_batch:?}");
     }
+}
+
+/// How long a look takes at so many rows of so many keys, and a batch from look to book.
+fn queue(rows: u64, keys: u64) -> (Duration, Duration) {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    write(&mut store, |tx| {
+        (0..rows)
+            .try_for_each(|n| tx.enqueue(&event(n, &format!("{}", n % keys), at(0)), &["siem"]).map(drop))
+    });
+    // The shortest of several, which is the one that nobody else disturbed.
+    let mut look = Duration::MAX;
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(due(&store, "siem", 1, 100).len(), 100);
+        look = look.min(began.elapsed());
+    }
+    let mut whole = Duration::MAX;
+    for batch in 0..19 {
+        let began = Instant::now();
+        let rows: Vec<_> = store.due("siem", at(1), 100).expect("due").iter().map(|out| out.row).collect();
+        write(&mut store, |tx| {
+            // Every second of them fails, and waits beside those that are left.
+            if batch % 2 == 0 || keys == 1 {
+                return tx.delivered(&rows, at(1));
+            }
+            rows.iter().try_for_each(|row| tx.retry(*row, "HTTP 503", at(1000)))
+        });
+        whole = whole.min(began.elapsed());
+    }
+    assert!(books(&store, "siem").are_closed());
+    (look, whole)
 }
 
 /// Figures, for whoever runs a test with `--nocapture`.

@@ -185,14 +185,15 @@ impl<'o> Session<'o> {
         Err(Failure { why: self.told(&format!("to {about} it said: {code} {}", printable(&said))), is_final })
     }
 
-    /// The next whole reply: lines up to the one that has a blank behind its code.
+    /// The next whole reply: lines up to the first that does not begin with a code and a hyphen.
     fn reply(&mut self) -> io::Result<String> {
         let mut end = 0;
         loop {
             while let Some(len) = self.heard[end..].iter().position(|byte| *byte == b'\n') {
                 let line = &self.heard[end..=end + len];
                 end += len + 1;
-                if line.get(3) != Some(&b'-') {
+                if !matches!(line, [a, b, c, b'-', ..] if [a, b, c].iter().all(|digit| digit.is_ascii_digit()))
+                {
                     let rest = self.heard.split_off(end);
                     let reply = std::mem::replace(&mut self.heard, rest);
                     return Ok(String::from_utf8_lossy(&reply).into_owned());

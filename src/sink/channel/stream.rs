@@ -31,7 +31,10 @@ impl Stream {
     /// # Errors
     /// When none of them answers; the last one's error.
     pub fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<Self> {
-        let addresses = resolve(host, port, deadline)?;
+        Stream::to_any(&resolve(host, port, deadline)?, deadline)
+    }
+
+    fn to_any(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for (n, address) in addresses.iter().enumerate() {
             let part = deadline.part(addresses.len() - n)?;
@@ -68,9 +71,10 @@ impl Stream {
     pub fn finish(mut self) -> io::Result<()> {
         if let Stream::Tls(tls) = &mut self {
             tls.conn.send_close_notify();
-            tls.flush()?;
         }
-        self.tcp().shutdown(Shutdown::Write)?;
+        self.flush()?;
+        let shut = self.tcp().shutdown(Shutdown::Write);
+        shut.map_err(|cause| self.explained(cause))?;
         let mut ignored = [0; 1024];
         loop {
             match self.read(&mut ignored) {
@@ -84,6 +88,20 @@ impl Stream {
         }
     }
 
+    /// A server that turns us away by TLS says why, and closes with something of ours unread, which resets the
+    /// connection. Its last words are there still, and say more than the reset does.
+    fn explained(&mut self, cause: io::Error) -> io::Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        let is_cut_off = matches!(cause.kind(), BrokenPipe | ConnectionReset | NotConnected);
+        let Stream::Tls(tls) = self else { return cause };
+        while is_cut_off && matches!(tls.conn.read_tls(&mut tls.sock), Ok(len) if len > 0) {
+            if let Err(said) = tls.conn.process_new_packets() {
+                return io::Error::new(io::ErrorKind::InvalidData, said);
+            }
+        }
+        cause
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Plain(timed) => &timed.tcp,
@@ -94,26 +112,29 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Stream::Plain(timed) => timed.read(bytes),
             Stream::Tls(tls) => tls.read(bytes),
-        }
+        };
+        read.map_err(|cause| self.explained(cause))
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Stream::Plain(timed) => timed.write(bytes),
             Stream::Tls(tls) => tls.write(bytes),
-        }
+        };
+        written.map_err(|cause| self.explained(cause))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
+        let flushed = match self {
             Stream::Plain(timed) => timed.flush(),
             Stream::Tls(tls) => tls.flush(),
-        }
+        };
+        flushed.map_err(|cause| self.explained(cause))
     }
 }
 
@@ -171,4 +192,42 @@ pub fn failure(what: &dyn Display, host: &str, port: u16, cause: &io::Error) -> 
     };
     let colons = if host.contains(':') { ("[", "]") } else { ("", "") };
     format!("failed to {what} {}{host}{}:{port}: {cause}", colons.0, colons.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_a_host_are_tried_in_turn() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let there = listener.local_addr().expect("an address");
+        // Nobody has ever listened on this one, and its kernel says so.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(Stream::to_any(&[nobody, there], deadline).is_ok());
+        let refused = Stream::to_any(&[nobody, nobody], deadline).err().expect("nobody is there");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            Stream::to_any(&[], deadline).err().map(|cause| cause.kind()),
+            Some(io::ErrorKind::NotFound)
+        );
+    }
+
+    #[test]
+    fn a_name_leads_to_addresses_or_is_an_error_in_time() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let local = SocketAddr::from(([127, 0, 0, 1], 514));
+        assert!(resolve("localhost", 514, deadline).expect("addresses").contains(&local));
+        assert_eq!(
+            resolve("::1", 514, deadline).expect("addresses"),
+            [SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 514))]
+        );
+        assert!(resolve("none.invalid", 514, deadline).is_err());
+        let late = resolve("localhost", 514, Deadline::after(Duration::ZERO)).expect_err("too late");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
 }

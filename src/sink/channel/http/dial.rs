@@ -349,3 +349,51 @@ fn tls_in_words(error: &rustls::Error) -> String {
     };
     format!("TLS: {error}{remedy}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection with so much time left, and its other end.
+    fn timed(left: Duration) -> (Timed, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let mut timer = Timer { until: None, clock: Arc::new(Moment::now) };
+        timer.set(Moment::now(), left.into());
+        (Timed { stream, timer }, listener.accept().expect("a connection").0)
+    }
+
+    /// Each call makes some progress, and all of them together have one end.
+    #[test]
+    fn reading_and_writing_end_with_the_time_however_they_get_on() {
+        let (left, pause) = (Duration::from_millis(300), Duration::from_millis(20));
+        let (mut timed_out, mut other) = timed(left);
+        let reading = std::thread::spawn(move || {
+            let mut some = [0; 16 << 10];
+            while other.read(&mut some).is_ok_and(|count| count > 0) {
+                std::thread::sleep(pause);
+            }
+        });
+        let began = Moment::now();
+        let result = timed_out.write_all(&vec![0; 64 << 20]);
+        assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert!(Moment::now() < began + (left * 4).into());
+        drop(timed_out);
+        reading.join().expect("a reader");
+
+        let (mut timed_out, mut other) = timed(left);
+        let writing = std::thread::spawn(move || {
+            while other.write_all(&[0]).is_ok() {
+                std::thread::sleep(pause);
+            }
+        });
+        let began = Moment::now();
+        let result = timed_out.read_exact(&mut [0; 1000]);
+        assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert!(Moment::now() < began + (left * 4).into());
+        drop(timed_out);
+        writing.join().expect("a writer");
+    }
+}

@@ -5,8 +5,8 @@ mod packet;
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
 
-use self::packet::OpenError;
-use super::{Failure, vitals};
+use super::listener::Aside;
+use super::vitals;
 use crate::config::options::EngineChoice;
 use crate::link::LinkError;
 use crate::link::clock::{Clock, Monotonic};
@@ -67,6 +67,53 @@ pub enum Decision {
     Connect(String),
 }
 
+/// Why an engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The link cannot be opened, or what is known of it cannot be had.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Answers to probes could not be told from those to connections.
+    #[error(
+        "the kernel's own port range {first}-{last} leaves no block for probes; narrow it, such as \
+         sysctl net.ipv4.ip_local_port_range=\"32768 60999\""
+    )]
+    NoPorts {
+        /// The first port that the kernel gives to connections.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// A local network loses too much to say of anybody that they are not there.
+    #[error(
+        "which hosts are there on {interface} cannot be told: too many of their answers were lost; sweep again with a \
+         lower --rate, or when the network is quieter"
+    )]
+    NeighboursUnknown {
+        /// The interface on that network.
+        interface: String,
+    },
+    /// A local network is too large to ask for each of its hosts.
+    #[error(
+        "{count} addresses on the local network of {interface} are more than can be asked for by ARP or neighbour discovery \
+         in a minute; name fewer (at most {most}), or sweep with --engine connect"
+    )]
+    TooManyNeighbours {
+        /// The interface on that network.
+        interface: String,
+        /// Addresses that were to be swept there.
+        count: u128,
+        /// Addresses that may be.
+        most: u128,
+    },
+    /// Somebody stopped it when something had been sent, and before there was anything to report.
+    #[error("interrupted while {doing}; no port was probed")]
+    Interrupted {
+        /// While what.
+        doing: String,
+    },
+}
+
 /// Decides without opening anything.
 pub fn decide(choice: EngineChoice, may_open_packet: bool) -> Decision {
     match choice {
@@ -79,27 +126,26 @@ pub fn decide(choice: EngineChoice, may_open_packet: bool) -> Decision {
     }
 }
 
-/// Decides, and opens the link.
+/// Decides, and opens the link. To ask who is there on a local network takes a while, of which `aside` hears.
 ///
 /// # Errors
 /// When the engine cannot be opened.
-pub fn open(wanted: &Wanted<'_>, clock: Monotonic) -> Result<Engine, Failure> {
+pub fn open(wanted: &Wanted<'_>, clock: Monotonic, aside: &mut dyn Aside) -> Result<Engine, OpenError> {
     match decide(wanted.choice, vitals::has_net_raw()) {
-        Decision::Connect(why) => open_connect(wanted, clock, why),
-        Decision::Packet(why) => match packet::open(wanted, clock, &why) {
+        Decision::Connect(why) => Ok(open_connect(wanted, clock, why)?),
+        Decision::Packet(why) => match packet::open(wanted, clock, &why, aside) {
             // Having the capability is not always enough (seccomp, user namespaces): then the kernel's word counts.
             Err(OpenError::Link(LinkError::System { cause, .. }))
                 if wanted.choice == EngineChoice::Auto && cause.kind() == ErrorKind::PermissionDenied =>
             {
-                open_connect(wanted, clock, "this user may not open packet sockets".into())
+                Ok(open_connect(wanted, clock, "this user may not open packet sockets".into())?)
             }
-            Err(OpenError::Interrupted(interrupted)) => Err(interrupted.into()),
-            result => result.map_err(Into::into),
+            result => result,
         },
     }
 }
 
-fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<Engine, Failure> {
+fn open_connect(wanted: &Wanted<'_>, clock: Monotonic, why: String) -> Result<Engine, LinkError> {
     let mut options = ConnectOptions::new(fence(wanted.scope));
     options.interface = wanted.interface.map(str::to_owned);
     let on_link = wanted.routes.spans().filter(|(.., hop)| hop.kind == HopKind::OnLink);

@@ -2,32 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::output;
-use super::progress::Waiting;
+use super::listener::{Aside, waiting};
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::fence::Fence;
 use crate::link::handshake::{HandshakeOptions, Handshakes, Patience};
 use crate::policy::allowlist::Allowlist;
 use crate::policy::evaluate::objectionable;
 use crate::sink::doubt::not_confirmed;
-use crate::sweep::plan::{Plan, StateSet};
+use crate::sweep::plan::Plan;
 use crate::sweep::report::Observation;
 use crate::sweep::verified::{Confirmation, Ending, LookReport, Verification, Verifications};
 use crate::sweep::verify::{Limits, Verified, VerifyPlan, canary_ports, verify};
 use crate::sync::SignalFlag;
 use crate::target::Target;
-use crate::target::state::State;
-
-#[derive(Clone, Copy, Debug, clap::Args)]
-#[group(skip)]
-pub struct Args {
-    /// Do not confirm open ports by a whole handshake, nor look whether their hosts accept every port
-    ///
-    /// Then nothing that the packet engine finds is called verified, and no packet leaves for any port but those of
-    /// --ports.
-    #[arg(long, conflicts_with = "banner")]
-    no_verify: bool,
-}
 
 /// The second look to come, settled before the sweep begins.
 #[derive(Clone, Debug)]
@@ -43,9 +30,8 @@ pub struct SecondLook {
 
 impl SecondLook {
     /// Settles it.
-    pub fn new(args: Args, banner: bool, interface: Option<&str>, already: bool, plan: &Plan) -> Self {
+    pub fn new(is_wanted: bool, banner: bool, interface: Option<&str>, already: bool, plan: &Plan) -> Self {
         let probes = (plan.source_ports.first, plan.source_ports.last());
-        let is_wanted = !args.no_verify;
         let canaries = || canary_ports(plan.seed, plan.scope.ports(), probes);
         SecondLook {
             is_wanted,
@@ -65,6 +51,7 @@ impl SecondLook {
         allowlist: &Allowlist,
         clock: Monotonic,
         interrupt: &SignalFlag,
+        aside: &mut dyn Aside,
     ) -> (Verifications, LookReport) {
         let verify_plan = VerifyPlan {
             targets: objectionable(opens, allowlist, Timestamp::now()),
@@ -86,17 +73,16 @@ impl SecondLook {
             patience: Patience::default(),
         };
         let count = verify_plan.targets.len();
-        let waiting = Waiting::begin(&format!("confirming {count} open ports that are not allowed"));
-        let verified = match Handshakes::open(options, clock) {
+        let doing = format!("confirming {count} open ports that are not allowed");
+        let verified = waiting(aside, &doing, || match Handshakes::open(options, clock) {
             Ok(mut calls) => verify(&verify_plan, &mut calls, &clock, interrupt),
             Err(failure) => {
                 let verifications = self.known_already(&verify_plan);
                 Verified { verifications, ended: Ending::Failed, failure: Some(failure) }
             }
-        };
-        drop(waiting);
+        });
         if let Some(failure) = &verified.failure {
-            output::complain(failure);
+            aside.warned(failure);
         }
         let targets = &verify_plan.targets;
         let is_skipped =
@@ -108,20 +94,14 @@ impl SecondLook {
             duration_ms: clock.now().since(begun).as_millis() as u64,
         };
         if let Some(told) = not_confirmed(&report).filter(|_| report.ended == Ending::Stopped) {
-            output::complain(&told);
+            aside.warned(&told);
         }
         (verified.verifications, report)
     }
 
-    /// What is to be told again: the targets of these states that have finished a handshake since they were told.
-    pub fn news(
-        &self,
-        known: &Verifications,
-        opens: &[Observation],
-        states: StateSet,
-    ) -> Vec<(Observation, Confirmation)> {
-        let is_listed = |seen: &&Observation| states.has(seen.state) || seen.state == State::Conflict;
-        let told = opens.iter().filter(is_listed).map(|seen| (*seen, known.of(&seen.target)));
+    /// What is to be told again: the targets that have finished a handshake since they were told.
+    pub fn news(&self, known: &Verifications, opens: &[Observation]) -> Vec<(Observation, Confirmation)> {
+        let told = opens.iter().map(|seen| (*seen, known.of(&seen.target)));
         told.filter(|(_, known)| {
             known.verification == Verification::Verified && (!self.already || known.banner.is_some())
         })

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Engine, Wanted, fence};
-use crate::cli::progress::Waiting;
-use crate::cli::{Interrupted, vitals};
+use super::{Engine, OpenError, Wanted, fence};
+use crate::job::listener::{Aside, waiting};
+use crate::job::vitals;
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::neighbour::{self, FindOptions, Neighbours};
 use crate::link::next_hop::{HardwareAddress, UNKNOWN};
@@ -36,39 +36,20 @@ const MOST_NEIGHBOURS: u128 = 1 << 17;
 /// Between two tries at finding a host of a local network.
 const QUESTION_SPACE: Duration = Duration::from_millis(500);
 
-/// Why the packet engine cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(
-        "the kernel's own port range {first}-{last} leaves no block for probes; narrow it, such as \
-         sysctl net.ipv4.ip_local_port_range=\"32768 60999\""
-    )]
-    NoPorts { first: u16, last: u16 },
-    #[error(
-        "which hosts are there on {interface} cannot be told: too many of their answers were lost; sweep again with a \
-         lower --rate, or when the network is quieter"
-    )]
-    NeighboursUnknown { interface: String },
-    #[error(
-        "{count} addresses on the local network of {interface} are more than can be asked for by ARP or neighbour discovery \
-         in a minute; name fewer (at most {MOST_NEIGHBOURS}), or sweep with --engine connect"
-    )]
-    TooManyNeighbours { interface: String, count: u128 },
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
-
 /// Finds the first step of each path, and opens the links that the paths need.
-pub(super) fn open(wanted: &Wanted<'_>, clock: Monotonic, why: &str) -> Result<Engine, OpenError> {
+pub(super) fn open(
+    wanted: &Wanted<'_>,
+    clock: Monotonic,
+    why: &str,
+    aside: &mut dyn Aside,
+) -> Result<Engine, OpenError> {
     let (first, last) = vitals::local_port_range().unwrap_or((32_768, 60_999));
     let source_ports = SourcePorts::beside(first, last).ok_or(OpenError::NoPorts { first, last })?;
     let knowledge = Knowledge::new();
     let block = (source_ports.first, source_ports.last());
     // First of all, because nothing else needs as much privilege.
     let receive = PacketReceive::open(block, wanted.receive_ring_bytes, knowledge.clone(), clock)?;
-    let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock));
+    let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock, aside));
     let paths = paths.collect::<Result<Vec<_>, _>>()?;
     // One gateway that is silent leaves its own targets unknown. Where there is no other way, nothing could be seen.
     if let Some(first) = paths.first().filter(|_| paths.iter().all(Path::is_silent)) {
@@ -142,7 +123,12 @@ impl Path<'_> {
 }
 
 /// Finds out where the first step of a path leads. On a local network that means to ask for every host.
-fn find_path<'a>(wanted: &Wanted<'_>, hop: &'a Hop, clock: Monotonic) -> Result<Path<'a>, OpenError> {
+fn find_path<'a>(
+    wanted: &Wanted<'_>,
+    hop: &'a Hop,
+    clock: Monotonic,
+    aside: &mut dyn Aside,
+) -> Result<Path<'a>, OpenError> {
     let step = match hop.kind {
         HopKind::Gateway if hop.interface.has_neighbours() => {
             let target = hop.next_hop.unwrap_or(hop.source);
@@ -156,7 +142,7 @@ fn find_path<'a>(wanted: &Wanted<'_>, hop: &'a Hop, clock: Monotonic) -> Result<
             }
         }
         HopKind::OnLink if hop.interface.has_neighbours() => {
-            FirstStep::Neighbours(Arc::new(find_neighbours(wanted, hop, clock)?))
+            FirstStep::Neighbours(Arc::new(find_neighbours(wanted, hop, clock, aside)?))
         }
         _ => FirstStep::Raw,
     };
@@ -168,12 +154,17 @@ fn questions_pps(wanted: &Wanted<'_>) -> NonZeroU32 {
     wanted.rate.map_or(QUESTIONS_PPS, |rate| rate.min(QUESTIONS_PPS))
 }
 
-fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<Neighbours, OpenError> {
+fn find_neighbours(
+    wanted: &Wanted<'_>,
+    hop: &Hop,
+    clock: Monotonic,
+    aside: &mut dyn Aside,
+) -> Result<Neighbours, OpenError> {
     let spans = || wanted.routes.spans().filter(|(.., other)| *other == hop);
     let count: u128 = spans().map(|(first, last, _)| number_of(last) - number_of(first) + 1).sum();
     let interface = || hop.interface.name.clone();
     if count > MOST_NEIGHBOURS {
-        return Err(OpenError::TooManyNeighbours { interface: interface(), count });
+        return Err(OpenError::TooManyNeighbours { interface: interface(), count, most: MOST_NEIGHBOURS });
     }
     let mut addresses =
         spans().flat_map(|(first, last, _)| (number_of(first)..=number_of(last)).map(address_of));
@@ -184,12 +175,12 @@ fn find_neighbours(wanted: &Wanted<'_>, hop: &Hop, clock: Monotonic) -> Result<N
     };
     let stop = || wanted.interrupt.load(Ordering::Relaxed);
     let doing = format!("asking who is there on {}", interface());
-    let waiting = Waiting::begin(&doing);
-    let mut asker = Asker::open(&hop.interface)?;
-    let found = neighbour::find_all(&mut asker, hop.source, &mut addresses, &options, &clock, &stop)?;
-    drop(waiting);
+    let found = waiting(aside, &doing, || {
+        let mut asker = Asker::open(&hop.interface)?;
+        neighbour::find_all(&mut asker, hop.source, &mut addresses, &options, &clock, &stop)
+    })?;
     if stop() {
-        return Err(Interrupted { doing }.into());
+        return Err(OpenError::Interrupted { doing });
     }
     if found.not_known() > 0 {
         return Err(OpenError::NeighboursUnknown { interface: interface() });

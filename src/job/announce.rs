@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use super::second_look::SecondLook;
 use super::settle::Settled;
-use super::verify::SecondLook;
 use crate::config::sources::{Gathered, SourceNote};
 use crate::sink::event::{Announcement, ScopeText, SourceText};
 use crate::sweep::plan::Plan;

@@ -3,14 +3,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::config::settings::Settings;
+use super::vitals;
+use crate::config::settings::{Settings, SettingsError};
+use crate::link::LinkError;
 use crate::link::interface::own_addresses;
 use crate::link::route::{GapReason, RoutePlan, default_gateways};
 use crate::sink::event::LeftOut;
-use crate::target::address::AddressRange;
-use crate::target::scope::{Scope, merge, subtract};
-
-use super::{Failure, vitals};
+use crate::target::address::{AddressError, AddressRange, address_of};
+use crate::target::scope::{Scope, ScopeError, merge, subtract};
 
 /// Addresses of an ad-hoc run, at most: a /8. More needs a configuration that somebody has thought about.
 const MOST_AD_HOC: u128 = 1 << 24;
@@ -26,8 +26,66 @@ pub struct Settled {
     pub routes: RoutePlan,
 }
 
+/// Why a run may probe nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The settings name no scope that may be probed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A part of the scope, or what remains of it, is no scope.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// What the kernel names is no range of addresses.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The kernel does not say which addresses are this host's, or how the others are reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The table would not fit into memory.
+    #[error(
+        "{targets} targets need {} MiB of memory and {} MiB are available; sweep fewer at a time, such as by --shard",
+        .needed.div_ceil(1 << 20),
+        .available >> 20
+    )]
+    TooManyTargets {
+        /// Targets of the scope.
+        targets: u64,
+        /// Bytes that they need.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
+    /// More than anybody should sweep who has only typed it.
+    #[error(
+        "{range} has more than {MOST_AD_HOC} addresses (an IPv4 /8), which is too much for an ad-hoc run; declare it \
+         as [scope] networks in a file and sweep with --config FILE"
+    )]
+    TooWide {
+        /// The network.
+        range: AddressRange,
+    },
+    /// Nobody has said that this may be probed.
+    #[error(
+        "{range} is beyond this host, and nothing says that you may probe it; add --authorization \"TICKET OR OWNER\" \
+         (kept in every record of the run), or declare it as [scope] networks in a file and use --config FILE"
+    )]
+    Unauthorised {
+        /// The first addresses that are not this host's own.
+        range: AddressRange,
+    },
+    /// All that was asked for is left out.
+    #[error("the scope is empty{why}")]
+    NothingLeft {
+        /// What was left out first, and what to do.
+        why: String,
+    },
+}
+
 /// The scope of the settings, if this run may probe it. Sends nothing.
-pub fn settle(settings: &Settings) -> Result<Settled, Failure> {
+///
+/// # Errors
+/// When it may not, when nothing is left of it, or when a part of it cannot be reached.
+pub fn settle(settings: &Settings) -> Result<Settled, SettleError> {
     let whole = settings.scope()?;
     let own: Vec<IpAddr> = own_addresses()?.iter().map(|own| own.ip).collect();
     refuse_unauthorised(settings, &whole, &own)?;
@@ -53,33 +111,25 @@ pub fn settle(settings: &Settings) -> Result<Settled, Failure> {
 }
 
 /// Refuses a table that would not fit into the bytes that are available, before it is made.
-fn refuse_more_than_memory(scope: &Scope, available: Option<u64>) -> Result<(), Failure> {
+fn refuse_more_than_memory(scope: &Scope, available: Option<u64>) -> Result<(), SettleError> {
     let needed = scope.len().saturating_mul(2).saturating_add(64 << 20);
     match available {
-        Some(available) if needed > available => Err(format!(
-            "{} targets need {} MiB of memory and {} MiB are available; sweep fewer at a time, such as by --shard",
-            scope.len(),
-            needed.div_ceil(1 << 20),
-            available >> 20
-        )
-        .into()),
+        Some(available) if needed > available => {
+            Err(SettleError::TooManyTargets { targets: scope.len(), needed, available })
+        }
         _ => Ok(()),
     }
 }
 
 /// Beyond this host's own addresses, somebody must have said that the networks are theirs to probe.
-fn refuse_unauthorised(settings: &Settings, scope: &Scope, own: &[IpAddr]) -> Result<(), Failure> {
+fn refuse_unauthorised(settings: &Settings, scope: &Scope, own: &[IpAddr]) -> Result<(), SettleError> {
     if !settings.declared.is_empty() {
         return Ok(());
     }
     // Merged, so that two halves of a network are as wide as the whole.
     let networks = merge(&settings.networks);
     if let Some(wide) = networks.iter().find(|range| range.len().is_none_or(|len| len > MOST_AD_HOC)) {
-        return Err(format!(
-            "{wide} has more than {MOST_AD_HOC} addresses (an IPv4 /8), which is too much for an ad-hoc run; declare it \
-             as [scope] networks in a file and sweep with --config FILE"
-        )
-        .into());
+        return Err(SettleError::TooWide { range: *wide });
     }
     if settings.authorization.is_some() {
         return Ok(());
@@ -89,23 +139,18 @@ fn refuse_unauthorised(settings: &Settings, scope: &Scope, own: &[IpAddr]) -> Re
     ours.push(AddressRange::new([127, 0, 0, 0].into(), [127, 255, 255, 255].into())?);
     ours.push(AddressRange::single(Ipv6Addr::LOCALHOST.into()));
     match subtract(scope.ranges(), &merge(&ours)).first() {
-        Some(range) => Err(format!(
-            "{range} is beyond this host, and nothing says that you may probe it; add --authorization \"TICKET OR OWNER\" \
-             (kept in every record of the run), or declare it as [scope] networks in a file and use --config FILE"
-        )
-        .into()),
+        Some(range) => Err(SettleError::Unauthorised { range: *range }),
         None => Ok(()),
     }
 }
 
 /// Broadcast addresses of this host's own networks always; its own gateways unless they were named one by one.
-fn left_out(settings: &Settings, scope: &Scope, survey: &RoutePlan) -> Result<Vec<LeftOut>, Failure> {
+fn left_out(settings: &Settings, scope: &Scope, survey: &RoutePlan) -> Result<Vec<LeftOut>, SettleError> {
     let mut left_out = Vec::new();
     for gap in survey.gaps().iter().filter(|gap| matches!(gap.reason, GapReason::Broadcast)) {
         let why = "the broadcast address of a network that this host is on";
         let range = AddressRange::new(gap.first, gap.last)?.numbers();
-        left_out
-            .extend((range.0..=range.1).map(|n| LeftOut { ip: crate::target::address::address_of(n), why }));
+        left_out.extend((range.0..=range.1).map(|n| LeftOut { ip: address_of(n), why }));
     }
     let named = |ip: IpAddr| {
         let lists = [&settings.networks, &settings.declared];
@@ -121,10 +166,10 @@ fn left_out(settings: &Settings, scope: &Scope, survey: &RoutePlan) -> Result<Ve
     Ok(left_out)
 }
 
-fn nothing_left(left_out: &[LeftOut]) -> Failure {
+fn nothing_left(left_out: &[LeftOut]) -> SettleError {
     let first = left_out.first().map_or_else(String::new, |left| format!(": {} is {}", left.ip, left.why));
     let remedy = if first.contains("; ") { "" } else { "; name other addresses" };
-    format!("the scope is empty{first}{remedy}").into()
+    SettleError::NothingLeft { why: format!("{first}{remedy}") }
 }
 
 #[cfg(test)]

@@ -1,0 +1,5 @@
+//! The desk and its messengers over a real database, by a clock that the tests turn.
+
+mod delivery;
+mod harness;
+mod trouble;
