@@ -226,7 +226,11 @@ fn end(args: &EndArgs) -> Result<Status, Failure> {
 
 fn tell_ended(silence: &Silence, meant: &[Alert], width: usize, now: Timestamp) -> Result<(), Failure> {
     let mut out = output::styled_stdout()?;
-    let again = if meant.is_empty() { "nothing that it was about fires" } else { "of what it was about, this fires:" };
+    let again = if meant.is_empty() {
+        "nothing that it was about fires"
+    } else {
+        "of what it was about, this fires:"
+    };
     writeln!(out, "silence {} has ended; {again}", silence.id)?;
     list::write(&mut out, meant, width, now)?;
     Ok(out.flush()?)

@@ -204,7 +204,8 @@ impl Bench {
     fn answer(&self, line: &[&str]) -> Answer {
         let answer = Answer::of(&self.command(line).output().expect("the program starts"));
         // In JSON, what is no control character is as it was written.
-        let texts = if line.contains(&"jsonl") { [&answer.stderr; 2] } else { [&answer.stdout, &answer.stderr] };
+        let texts =
+            if line.contains(&"jsonl") { [&answer.stderr; 2] } else { [&answer.stdout, &answer.stderr] };
         for said in texts {
             assert!(!said.contains(['\u{1b}', '\u{202e}']), "{line:?}: {said:?}");
         }
