@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{ExitCode, Output};
 use std::time::Duration;
 
-use lab::{Lab, counter, describe, missing_for_lab};
+use lab::{Lab, counter, describe, missing_for_lab, portreeve};
 use libtest_mimic::Arguments;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,16 +19,21 @@ use tempfile::TempDir;
 
 type Case = (&'static str, fn());
 
-const CASES: &[Case] = &[
+/// Slow sweeps and short ones, which leave each other room.
+const TOGETHER: &[Case] = &[
+    ("no_fuse_no_sweep", no_fuse_no_sweep),
     ("a_sweep_within_its_fuse_is_as_any_other", a_sweep_within_its_fuse_is_as_any_other),
+    ("probes_are_told_from_other_frames", probes_are_told_from_other_frames),
+];
+
+/// Time is measured, which two cases at a time would spoil for each other.
+const ALONE: &[Case] = &[
     (
         "what_leaves_the_scope_is_caught_and_ends_the_sweep",
         what_leaves_the_scope_is_caught_and_ends_the_sweep,
     ),
     ("a_catch_at_the_very_end_counts", a_catch_at_the_very_end_counts),
-    ("no_fuse_no_sweep", no_fuse_no_sweep),
     ("a_fuse_that_is_taken_away_ends_the_sweep", a_fuse_that_is_taken_away_ends_the_sweep),
-    ("probes_are_told_from_other_frames", probes_are_told_from_other_frames),
     ("a_wide_fuse_loads_in_two_seconds", a_wide_fuse_loads_in_two_seconds),
 ];
 
@@ -72,8 +77,7 @@ impl Ran {
         let this = std::env::current_exe().expect("this program has a path");
         let lab = Lab::new().network("198.18.7.0/24").option("--ports", "22,80").seed(3).dir(kept.path());
         let lab = lab.option("--drop", "none").option("--reject", "none");
-        let lab =
-            lab.env("PORTREEVE", env!("CARGO_BIN_EXE_portreeve")).env("CALLER", &this.to_string_lossy());
+        let lab = lab.env("PORTREEVE", &portreeve()).env("CALLER", &this.to_string_lossy());
         let whole =
             format!("{PRELUDE}{script}\nip netns exec router nft list table ip halves >$LAB_DIR/halves");
         let ran = Ran { output: lab.run(&["bash", "-c", &whole]), kept };
@@ -287,10 +291,9 @@ fn main() -> ExitCode {
         connect(place(from), place(to)).expect("a socket");
         return ExitCode::SUCCESS;
     }
-    let mut arguments = Arguments::from_args();
-    // Time is measured, which two cases at a time would spoil for each other.
-    arguments.test_threads = Some(1);
     let missing = missing_for_lab();
-    let trial = |&(name, test): &Case| lab::trial(name, test, missing.as_deref());
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
+    let of = |cases: &[Case]| -> Vec<_> {
+        cases.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())).collect()
+    };
+    lab::run(Arguments::from_args(), [(lab::MANY, of(TOGETHER)), (lab::ALONE, of(ALONE))])
 }

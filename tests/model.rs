@@ -1,8 +1,8 @@
 //! What threads share, tried in every interleaving that the memory model allows (loom):
 //! `cargo test --release --features loom --test model`.
 //!
-//! (The program that this builds beside it runs on loom's atomics too and is of no use: build it again afterwards, or
-//! give the models a `--target-dir` of their own, as `.ci/run` does.)
+//! (The program that this builds beside it runs on loom's atomics too and is of no use: build it again afterwards, as
+//! `.ci/run` does, or give the models a `--target-dir` of their own.)
 //!
 //! Each model is as small as its question: two or three threads, one or two steps each.
 

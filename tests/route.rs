@@ -13,7 +13,7 @@ use portreeve::link::route::{self, GapReason, Hop, HopKind, RoutePlan};
 #[path = "netns/mod.rs"]
 mod netns;
 
-use netns::{Case, FAR_MAC, NEAR_MAC, ip, lay, run, wait_for_carrier};
+use netns::{Case, FAR_MAC, NEAR_MAC, ip, lay, run, wait_for_carrier, wait_for_own};
 
 const CASES: [Case; 22] = [
     ("a_gateway_serves_what_is_behind_it", a_gateway_serves_what_is_behind_it),
@@ -268,6 +268,7 @@ fn one_of_several_next_hops_stands_for_all() {
 fn ipv6_goes_the_same_way() {
     lay();
     run("ip address add 2001:db8::1/64 dev near0 nodad");
+    wait_for_own("2001:db8::1");
     run("ip -6 route add 2001:db8:1::/48 via 2001:db8::fe");
     run("ip -6 route add blackhole 2001:db8:1:5::/64");
     let plan = resolve("2001:db8::-2001:db8::ff");

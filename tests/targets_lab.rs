@@ -5,7 +5,7 @@ mod lab;
 
 use std::process::{ExitCode, Output};
 
-use lab::{Lab, describe, missing_for_lab};
+use lab::{Lab, describe, missing_for_lab, portreeve};
 use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ impl Ran {
     fn new(script: &str) -> Self {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let lab = Lab::new().network("198.18.7.0/24").seed(3).dir(kept.path());
-        let lab = lab.env("PORTREEVE", env!("CARGO_BIN_EXE_portreeve"));
+        let lab = lab.env("PORTREEVE", &portreeve());
         let output = lab.run(&["bash", "-c", &format!("{PRELUDE}{script}")]);
         Ran { output, kept }
     }

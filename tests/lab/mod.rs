@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What a correct sweep of a lab finds, as its truth file says.
 #[derive(Debug, Default)]
@@ -116,13 +116,23 @@ fn known(word: &str) -> Option<&'static str> {
     WORDS.into_iter().find(|&known| known == word)
 }
 
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lab.sh")
+/// A script of the checkout: of the one that this program was built in, unless the environment names another, as cargo
+/// does when it runs tests. Without that, nobody could run them who may not look into the checkout.
+pub fn script(name: &str) -> PathBuf {
+    let built_in = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let checkout = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(built_in, PathBuf::from);
+    checkout.join("scripts").join(name)
+}
+
+/// The program under test, which may lie elsewhere than it was built for the same reason.
+pub fn portreeve() -> String {
+    let built_in = || env!("CARGO_BIN_EXE_portreeve").to_owned();
+    std::env::var("CARGO_BIN_EXE_portreeve").unwrap_or_else(|_| built_in())
 }
 
 /// Says what this machine lacks for a lab, by trying to build a tiny one. `None` means that labs work here.
 pub fn missing_for_lab() -> Option<String> {
-    let output = match Command::new(script()).arg("check").stdin(Stdio::null()).output() {
+    let output = match Command::new(script("lab.sh")).arg("check").stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(e) => return Some(format!("bash ({e})")),
     };
@@ -144,6 +154,28 @@ pub fn trial(name: &str, test: fn(), missing: Option<&str>) -> Trial {
         Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
         None => trial,
     }
+}
+
+/// How many labs are up at a time where they leave each other room: their cases wait for what does not answer, for a
+/// link to come back, for a sweep that is slow on purpose, and hardly ever for a processor.
+pub const MANY: usize = 6;
+
+/// One at a time: whatever measures, or takes all of the machine.
+pub const ALONE: usize = 1;
+
+/// Runs groups of cases one after another, each with so many of its cases at a time, or fewer if the command line says
+/// so. All of them are run, whatever fails.
+pub fn run(mut arguments: Arguments, groups: impl IntoIterator<Item = (usize, Vec<Trial>)>) -> ExitCode {
+    let most = arguments.test_threads.unwrap_or(usize::MAX);
+    let mut failed = None;
+    for (at_a_time, trials) in groups {
+        arguments.test_threads = Some(at_a_time.min(most));
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        if conclusion.has_failed() {
+            failed.get_or_insert(conclusion.exit_code());
+        }
+    }
+    failed.unwrap_or(ExitCode::SUCCESS)
 }
 
 /// A lab to come: its options, and the time that its command may take.
@@ -226,7 +258,7 @@ impl Lab {
 
     /// Starts the lab and its command, both of which end at the latest when the child is killed.
     pub fn spawn<S: AsRef<std::ffi::OsStr>>(&self, command: &[S]) -> io::Result<Child> {
-        Command::new(script())
+        Command::new(script("lab.sh"))
             .arg("run")
             .args(&self.options)
             .arg("--")

@@ -145,6 +145,16 @@ pub fn wait_for_carrier(name: &str) {
     }
 }
 
+/// The kernel takes an address of IPv6 for its own a moment after it was given, when a worker of its gets to it.
+pub fn wait_for_own(address: &str) {
+    let began = Instant::now();
+    let show = ["-6", "route", "show", "table", "local", address];
+    while Command::new("ip").args(show).output().expect("ip").stdout.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{address} is not its own");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// An address that is written down rightly.
 pub fn ip(text: &str) -> IpAddr {
     text.parse().expect(text)

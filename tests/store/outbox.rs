@@ -289,7 +289,7 @@ enum Step {
     /// Time goes on.
     Wait(i64),
     /// The clock jumps, and whatever waits with it.
-    Step(i64),
+    Jump(i64),
     /// Dead letters are tried again.
     Revive { sink: usize },
     /// A sink is taken out of the configuration.
@@ -310,7 +310,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..SINKS.len(), 1..5usize, 0..4usize, then)
             .prop_map(|(sink, limit, delivered, then)| Step::Deliver { sink, limit, delivered, then }),
         3 => (0..60i64).prop_map(Step::Wait),
-        1 => (-500..500i64).prop_map(Step::Step),
+        1 => (-500..500i64).prop_map(Step::Jump),
         1 => (0..SINKS.len()).prop_map(|sink| Step::Revive { sink }),
         1 => (0..SINKS.len()).prop_map(|sink| Step::Orphan { sink }),
     ]
@@ -432,7 +432,7 @@ proptest! {
                     }
                 }
                 Step::Wait(ms) => now += ms,
-                Step::Step(ms) => {
+                Step::Jump(ms) => {
                     now += ms;
                     write(&mut store, |tx| tx.shift_due(SignedDuration::from_millis(ms)));
                     model.waiting.values_mut().flatten().for_each(|waiting| waiting.due += ms);

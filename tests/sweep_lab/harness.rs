@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, Truth, describe};
+use crate::lab::{Lab, Truth, describe, portreeve};
 
 /// A target, as tests name it.
 pub type Target = (IpAddr, u16);
@@ -35,7 +35,7 @@ impl Ran {
     pub fn new(lab: Lab, script: &str) -> Self {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let this = std::env::current_exe().expect("this program has a path");
-        let lab = lab.dir(kept.path()).env("PORTREEVE", env!("CARGO_BIN_EXE_portreeve"));
+        let lab = lab.dir(kept.path()).env("PORTREEVE", &portreeve());
         let lab = lab.env("WATCH", &this.to_string_lossy());
         let output = lab.run(&["bash", "-c", &format!("{PRELUDE}{script}")]);
         Ran { output, kept }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Ran, note};
-use crate::lab::{Lab, describe};
+use crate::lab::{Lab, describe, portreeve, script};
 use crate::weather::{Ending, check, small};
 
 /// Seconds that the whole comparison may take.
@@ -28,9 +28,8 @@ fn fleet() -> PathBuf {
 }
 
 fn judge(options: &[&str]) {
-    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/judge.sh");
     let mut command = Command::new("timeout");
-    command.arg(LIMIT).arg(judge).args(options).args(["--portreeve", env!("CARGO_BIN_EXE_portreeve")]);
+    command.arg(LIMIT).arg(script("judge.sh")).args(options).args(["--portreeve", &portreeve()]);
     // Without it, the judge would build its own.
     if fleet().is_file() {
         command.arg("--fleet").arg(fleet());

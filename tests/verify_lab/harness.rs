@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, Truth, describe};
+use crate::lab::{Lab, Truth, describe, portreeve};
 
 /// How a script begins: `sweep` is the program with what every case wants, `serve` starts servers in the fleet, and
 /// `proxy` makes a SYN proxy of the router for these addresses.
@@ -48,7 +48,7 @@ impl Ran {
             .open(open)
             .option("--drop", "none")
             .option("--reject", "none");
-        let lab = lab.dir(kept.path()).env("PORTREEVE", env!("CARGO_BIN_EXE_portreeve"));
+        let lab = lab.dir(kept.path()).env("PORTREEVE", &portreeve());
         let lab = lab.env("SERVER", &this.to_string_lossy());
         Ran { output: lab.run(&["bash", "-c", &format!("{PRELUDE}{script}")]), kept }
     }
