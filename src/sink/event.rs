@@ -2,10 +2,10 @@
 //!
 //! # Wire format
 //! One JSON object a line, UTF-8, ended by a newline. Every event has `schema` (`portreeve/1`), `event` (its kind) and
-//! `time` (RFC 3339, UTC, milliseconds); every event of a sweep has `sweep` (a ULID). If the run was authorised by text,
-//! every event of it carries that text as `authorization`. Addresses and identifiers are strings, counts are numbers. A
-//! field that does not apply is absent or, where its absence says something, null. New fields may be added under the same
-//! schema; a change of meaning gets a new one.
+//! `time` (RFC 3339, UTC, milliseconds); every event of a sweep has `sweep` (a ULID). If the run was authorised by
+//! text, every event of it carries that text as `authorization`. Addresses and identifiers are strings, counts are
+//! numbers. A field that does not apply is absent or, where its absence says something, null. New fields may be added
+//! under the same schema; a change of meaning gets a new one.
 //!
 //! A sweep is `sweep.started`, then any number of `port` and `finding`, then `sweep.completed`. A target may have two
 //! `port` events; the later one is right. A file without `sweep.completed` is of a run that was killed.

@@ -71,8 +71,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// The sweeps that ended in this time, from its first moment to the last before its end; the latest first, this many
-    /// at most.
+    /// The sweeps that ended in this time, from its first moment to the last before its end; the latest first, this
+    /// many at most.
     ///
     /// # Errors
     /// When the database fails.

@@ -226,7 +226,7 @@ impl Bench {
                 rest.get(..20).filter(|text| text.ends_with('Z') && text.parse::<Timestamp>().is_ok());
             match seconds.map(|text| text.parse::<Timestamp>().expect(text)) {
                 Some(time) => {
-                    // Something that is relative to the moment of the command is a little later than it was meant to be.
+                    // What is relative to the moment of the command is a little later than it was meant to be.
                     let away = time.duration_since(self.now).as_secs();
                     let away = if away > 0 { away - away % 60 } else { away };
                     let noon: Timestamp = "2026-06-01T12:00:00Z".parse().expect("a time");

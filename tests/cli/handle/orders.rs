@@ -261,6 +261,43 @@ fn a_silence_needs_a_reason_an_end_and_something_to_silence() {
 }
 
 #[test]
+fn an_order_that_cannot_be_written_has_not_been_given() {
+    let bench = Bench::new();
+    let before = bench.store().records().expect("records");
+    let mut store = bench.store();
+    let answers = store.write(|tx| {
+        tx.put("busy", "yes")?;
+        let lines = [
+            &["ack", "c7f9d4be", "--config", "portreeve.toml"][..],
+            &["ack", "c7f9d4be", "--database", "portreeve.db"],
+            &[
+                "silence",
+                "add",
+                "--until",
+                "2h",
+                "--reason",
+                "x",
+                "--everything",
+                "--config",
+                "portreeve.toml",
+            ],
+        ];
+        let piped = std::process::Stdio::piped;
+        let children = lines.map(|line| bench.command(line).stdout(piped()).stderr(piped()).spawn());
+        let output =
+            |child: std::io::Result<std::process::Child>| child.and_then(|child| child.wait_with_output());
+        Ok::<_, portreeve::store::error::StoreError>(children.map(output))
+    });
+    for output in answers.expect("a transaction") {
+        let answer = Answer::of(&output.expect("an end"));
+        fails(&answer, &["another process has been writing to it for too long; try again"]);
+    }
+    assert_eq!(store.records().expect("records"), before, "and no alert has come of it");
+    assert_eq!((said(&bench), waiting(&bench, "soc"), waiting(&bench, "siem")), (vec![], vec![], vec![]));
+    assert_eq!(store.all_silences().expect("silences"), []);
+}
+
+#[test]
 fn an_order_waits_for_a_daemon_that_is_writing() {
     let bench = Bench::new();
     let mut store = bench.store();
