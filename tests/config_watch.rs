@@ -132,7 +132,7 @@ fn every_key_of_the_policy_is_read() {
         owner: Some("orders".to_owned()),
         class: Some(one("orders")),
         severity: Some(Severity::Critical),
-        line: 60,
+        line: 58,
     };
     let cache = Expectation {
         name: "cache".to_owned(),
@@ -143,7 +143,7 @@ fn every_key_of_the_policy_is_read() {
         owner: None,
         class: None,
         severity: None,
-        line: 70,
+        line: 68,
     };
     assert_eq!(config.expect, [database, cache]);
     let grade = Grade {
@@ -153,7 +153,7 @@ fn every_key_of_the_policy_is_read() {
         owners: texts(&["lab"]),
         severity: Some(Severity::Low),
         class: Some(one("network")),
-        line: 75,
+        line: 73,
     };
     assert_eq!(config.grades, Grades(vec![grade]));
 }
@@ -185,12 +185,12 @@ fn every_key_of_alerting_store_and_heartbeat_is_read() {
     assert_eq!(
         config.maintenance,
         [
-            Maintenance { name: "move of the rack".to_owned(), matcher, window: once, line: 91 },
+            Maintenance { name: "move of the rack".to_owned(), matcher, window: once, line: 89 },
             Maintenance {
                 name: "saturday patching".to_owned(),
                 matcher: Matcher::default(),
                 window: weekly,
-                line: 102
+                line: 100
             },
         ]
     );
@@ -510,7 +510,8 @@ fn windows_watches_and_expectations_that_cannot_be_meant() {
                    [[expect]]\nname = \"b\"\nhosts = [\"198.18.0.8\"]\nports = [22]\n";
     check(unknown, &[]);
     // Two watches can look at one expectation together.
-    let halves = "[[watch]]\nname = \"a\"\nhosts = [\"198.18.0.8\"]\n[[watch]]\nname = \"b\"\nhosts = [\"198.18.0.9\"]\n\
+    let halves = "[[watch]]\nname = \"a\"\nhosts = [\"198.18.0.8\"]\n\
+                  [[watch]]\nname = \"b\"\nhosts = [\"198.18.0.9\"]\n\
                   [[expect]]\nname = \"b\"\nhosts = [\"198.18.0.8-9\"]\nports = [22]\n";
     check(&format!("{scope}{halves}"), &[]);
 }
@@ -550,9 +551,11 @@ fn a_watch_needs_somebody_to_tell() {
 fn files_of_secrets_are_looked_at_by_who_needs_them_and_a_sweep_does_without() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("c.toml");
-    let text = "[scope]\nnetworks = [\"127.0.0.1\"]\n[sweep]\nports = \"1\"\n[[sink]]\nname = \"soc\"\nkind = \"webhook\"\n\
+    let text = "[scope]\nnetworks = [\"127.0.0.1\"]\n[sweep]\nports = \"1\"\n\
+                [[sink]]\nname = \"soc\"\nkind = \"webhook\"\n\
                 url_file = \"soc-url\"\nsigning_key_file = \"hunter2hunter2hunter2\"\n\
-                authorization_file = \"credential:soc\"\nca_file = \"ca.pem\"\n[route]\nsecurity = [\"soc\"]\nown = [\"soc\"]\n";
+                authorization_file = \"credential:soc\"\nca_file = \"ca.pem\"\n\
+                [route]\nsecurity = [\"soc\"]\nown = [\"soc\"]\n";
     fs::write(&file, text).expect("a file");
     let place = directory.path().display();
     assert_eq!(

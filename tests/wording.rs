@@ -116,7 +116,7 @@ fn each_kind_has_its_title() {
             bare("clock-stepped", json!({"message": "the clock went back"})),
             "[high] clock-stepped: the clock went back",
         ),
-        (bare("storm", json!({"members": 4000})), "[high] storm: 4000 alerts at once"),
+        (bare("storm", json!({"members": 4000})), "[high] storm: 4000 security alerts at once"),
         (bare("drill", json!({"severity": "info"})), "[info] drill: only a test, nothing is wrong"),
     ] {
         assert_eq!(title(&message), expected);

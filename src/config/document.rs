@@ -299,10 +299,17 @@ const LIKENESS: f64 = 0.75;
 pub(super) fn nearest<'w>(name: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     words
         .into_iter()
-        .map(|word| (strsim::jaro_winkler(name, word), word))
+        .map(|word| (likeness(name, word), word))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > LIKENESS)
         .map(|(_, word)| word)
+}
+
+/// How alike two words are, up to 1. One slip of the finger, such as two letters in the wrong order, makes no other
+/// word of it, however short it is.
+fn likeness(name: &str, word: &str) -> f64 {
+    let is_slip = name.len() > 2 && strsim::damerau_levenshtein(name, word) == 1;
+    strsim::jaro_winkler(name, word).max(if is_slip { LIKENESS + 0.01 } else { 0.0 })
 }
 
 /// The beginning of an advice: the word that may be meant, or nothing.

@@ -4,8 +4,8 @@
 //! of a file are told in one go, each with its line, its column and its cure. [`settings`] is the one struct of options
 //! that both the file and the command line fill in. [`sources`] turns files of targets ([`mod@list`]), inventories
 //! ([`inventory`]) and host names ([`mod@resolve`]) into addresses before anything else looks at them.
-//! [`mod@watch`], [`daemon`] and the modules of alerts and sinks read what `portreeve watch` alone needs; [`named`] looks
-//! after the files that it will need. [`pace`] says what follows from several settings together.
+//! [`mod@watch`], [`daemon`] and the modules of alerts and sinks read what `portreeve watch` alone needs; [`named`]
+//! looks after the files that it will need. [`pace`] says what follows from several settings together.
 
 mod alerts;
 mod allow;

@@ -51,8 +51,8 @@ pub struct WatchConfig {
     pub schedule: Schedule,
     /// By how much at most each sweep is put off, at random.
     pub jitter: Duration,
-    /// What it sweeps and how: `[scope]` and `[sweep]`, and what the watch says in their place. Its hosts are `targets`,
-    /// its canaries `canary`, as if they had been typed.
+    /// What it sweeps and how: `[scope]` and `[sweep]`, and what the watch says in their place. Its hosts are
+    /// `targets`, its canaries `canary`, as if they had been typed.
     pub settings: Settings,
     /// The line of the file where its table begins; 1 where there is none.
     pub line: u32,

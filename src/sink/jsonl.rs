@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::plain;
+
 /// Whole lines are gathered up to this many bytes before they are written: as much as a pipe takes in one piece, so
 /// that a reader never sees part of a line, whatever kills us.
 const GATHER: usize = 4096;
@@ -28,7 +30,7 @@ impl<W: Write> JsonLines<W> {
     /// When the output fails.
     pub fn write(&mut self, event: &impl Serialize) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, event)?;
+        self.line.extend(plain::to_vec(event)?);
         self.line.push(b'\n');
         if self.gathered.len() + self.line.len() > GATHER {
             self.flush()?;

@@ -1,7 +1,7 @@
 //! A second look at what has just begun to fire, some seconds later and from another source port.
 //!
-//! It changes nothing about the alert: an exposure that is gone again after five seconds was one. It says more about it:
-//! that it is there to stay, that it was gone again, or that its host accepts whatever one asks for.
+//! It changes nothing about the alert: an exposure that is gone again after five seconds was one. It says more about
+//! it: that it is there to stay, that it was gone again, or that its host accepts whatever one asks for.
 
 use std::time::Duration;
 

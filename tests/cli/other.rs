@@ -26,10 +26,18 @@ fn the_help_of_sweep() {
 
 #[test]
 fn config_check_passes_the_documented_example() {
-    let answer = run(&["config", "check", "tests/data/config/example.toml"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::copy("tests/data/config/example.toml", directory.path().join("example.toml")).expect("a copy");
+    // A secret that is named must be there.
+    let answer = run_in(directory.path(), &["config", "check", "example.toml"]);
+    assert_eq!(answer.status, Some(2));
+    assert!(answer.stderr.contains("`url_file` names no file that can be read"), "{}", answer.stderr);
+    fs::create_dir(directory.path().join("secrets")).expect("a directory");
+    fs::write(directory.path().join("secrets/soc-url"), "https://hook.example.net/1").expect("a secret");
+    let answer = run_in(directory.path(), &["config", "check", "example.toml"]);
     assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-    let says = "tests/data/config/example.toml: no mistakes; 65536 addresses x 6 ports, allowances 1, expectations 1, \
-                sinks 1\n";
+    let says = "example.toml: no mistakes; 65536 addresses x 6 ports, allowances 1, expectations 1, watches 1, \
+                sinks 3, routes 2\n";
     assert_eq!(answer.stdout, says);
 }
 

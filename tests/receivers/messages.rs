@@ -19,7 +19,7 @@ pub fn now() -> Timestamp {
 pub fn alert(number: u128, transition: &str) -> Message {
     let state = if transition == "resolved" { "resolved" } else { "firing" };
     let notice = json!({
-        "about": "alert", "id": Ulid::from_parts(1_780_000_000_000, number).to_string(), "time": now(),
+        "form": "alert", "id": Ulid::from_parts(1_780_000_000_000, number).to_string(), "time": now(),
         "transition": transition, "kind": "exposure", "fingerprint": "0123456789abcdef0123456789abcdef",
         "severity": "critical", "ip": "198.18.0.9", "port": 6379, "transport": "tcp", "service": "redis",
         "rule": "default-closed", "first_seen": now(), "last_seen": now(),

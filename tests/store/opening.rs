@@ -300,8 +300,8 @@ fn whoever_writes_for_too_long_is_waited_for_and_then_named() {
     waiting.join().expect("it waited");
 }
 
-/// A process that closes a descriptor of the file loses SQLite's locks on it, and the next process to close the database
-/// would take the log away.
+/// A process that closes a descriptor of the file loses SQLite's locks on it, and the next process to close the
+/// database would take the log away.
 #[test]
 fn looking_at_a_file_loses_no_lock_on_it() {
     let (_directory, path) = place();

@@ -144,7 +144,7 @@ fn what_cannot_be_read_is_offered_to_be_given_up() {
     let mut store = open(&path);
     enqueue(&mut store, &["siem"], &[(1, "a"), (2, "a")]);
     let other = rusqlite::Connection::open(&path).expect("a database");
-    other.execute("UPDATE outbox SET body = '{\"about\":\"weather\"}' WHERE row = 1", []).expect("a change");
+    other.execute("UPDATE outbox SET body = '{\"form\":\"weather\"}' WHERE row = 1", []).expect("a change");
     let offered = store.due("siem", at(9), 9).expect("due");
     let why = offered[0].message.clone().expect_err("unreadable");
     assert!(why.contains("weather"), "{why}");

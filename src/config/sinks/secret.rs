@@ -38,7 +38,12 @@ pub(super) fn refuse_written(section: &mut Section<'_>, kind: &str) {
         if place.is_none_or(|place| !section.has_name(place)) {
             let help = place.map_or_else(
                 || format!("remove it: a sink of the kind {kind} has no such secret"),
-                |place| format!("put it into a file that only portreeve may read, and write {place} = \"secrets/...\" or {place} = \"credential:NAME\""),
+                |place| {
+                    format!(
+                        "put it into a file that only portreeve may read, and write {place} = \"secrets/...\" or {place} = \
+                         \"credential:NAME\""
+                    )
+                },
             );
             section.refuse(
                 written,

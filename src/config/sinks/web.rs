@@ -85,7 +85,8 @@ pub(in crate::config) fn check_url(text: &str) -> Result<Uri, UrlMistake> {
         None => return Err(UrlMistake { message: "begins with neither http:// nor https://", help }),
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let help = "put the whole address into a file that only portreeve may read, and write url_file = \"secrets/...\"";
+        let help = "put the whole address into a file that only portreeve may read, and write url_file = \
+                    \"secrets/...\"";
         return Err(UrlMistake { message: "holds a user or a password", help });
     }
     if uri.host().is_none_or(str::is_empty) {
@@ -190,7 +191,8 @@ pub(super) fn read_headers(section: &mut Section<'_>) -> BTreeMap<String, String
             let help = "write letters, digits and hyphens, such as X-Team";
             document.report(name.at, format!("`{}` is no name of a header", name.value), help);
         } else if SECRET_HEADERS.contains(&lower.as_str()) {
-            let help = "put it into a file that only portreeve may read, and write authorization_file = \"secrets/...\"; \
+            let help = "put it into a file that only portreeve may read, and write authorization_file = \
+                        \"secrets/...\"; \
                         it goes into the header Authorization";
             let message =
                 format!("the header `{}` holds a secret, and too many can read this file", name.value);

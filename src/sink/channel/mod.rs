@@ -29,6 +29,7 @@ use jiff::Timestamp;
 
 use super::message::Message;
 use super::options::{SinkKind, SinkOptions};
+use super::plain;
 use crate::alert::life::Alert;
 use crate::target::foreign::harmless;
 
@@ -109,7 +110,8 @@ pub fn open(options: &SinkOptions) -> Box<dyn Channel> {
 
 /// A message as a line of JSON.
 fn json_line(message: &Message) -> Vec<u8> {
-    let mut line = message.json().to_string().into_bytes();
+    // What is a message can be written.
+    let mut line = plain::to_vec(&message.event()).unwrap_or_default();
     line.push(b'\n');
     line
 }
