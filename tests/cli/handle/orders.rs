@@ -1,5 +1,7 @@
 //! `portreeve ack` and `portreeve silence`: what people order, and what becomes of it.
 
+use std::process::Child;
+
 use portreeve::alert::life::Alert;
 use portreeve::alert::notice::Transition;
 use portreeve::policy::finding::Fingerprint;
@@ -284,8 +286,7 @@ fn an_order_that_cannot_be_written_has_not_been_given() {
         ];
         let piped = std::process::Stdio::piped;
         let children = lines.map(|line| bench.command(line).stdout(piped()).stderr(piped()).spawn());
-        let output =
-            |child: std::io::Result<std::process::Child>| child.and_then(|child| child.wait_with_output());
+        let output = |child: std::io::Result<Child>| child.and_then(Child::wait_with_output);
         Ok::<_, portreeve::store::error::StoreError>(children.map(output))
     });
     for output in answers.expect("a transaction") {
