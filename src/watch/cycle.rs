@@ -197,7 +197,7 @@ impl Swept<'_> {
             tx.put(&started_key(name), &self.began.to_string())
         };
         let completed = self.run.completed(now, report, &outcome.look, objections);
-        let events = event("sweep.completed", now, &completed, Some(name)).into_iter().collect();
+        let events = vec![event("sweep.completed", now, &completed, Some(name))];
         let sweep = SweepRef { id: report.sweep, name: name.clone() };
         desk.make(&Change { step: &step, sweep: Some(&sweep), keep: &keep, events, except: None }, now)
     }
@@ -223,15 +223,15 @@ pub fn started_key(watch: &str) -> String {
 }
 
 /// An event of the contract, as a message.
-pub fn event(kind: &str, now: Timestamp, body: &impl serde::Serialize, watch: Option<&str>) -> Option<Event> {
-    let mut body = serde_json::to_value(body).ok()?;
+pub fn event(kind: &str, now: Timestamp, body: &impl serde::Serialize, watch: Option<&str>) -> Event {
+    // Our own events are objects and can be written.
+    let mut body = serde_json::to_value(body).unwrap_or_default();
     let id = Ulid::generate();
-    let object = body.as_object_mut()?;
-    object.insert("id".to_owned(), id.to_string().into());
-    if let Some(watch) = watch {
-        object.insert("watch".to_owned(), watch.into());
+    if let Some(object) = body.as_object_mut() {
+        object.insert("id".to_owned(), id.to_string().into());
+        object.extend(watch.map(|watch| ("watch".to_owned(), watch.into())));
     }
-    Some(Event { id, kind: kind.to_owned(), time: now, body })
+    Event { id, kind: kind.to_owned(), time: now, body }
 }
 
 /// Hears of a sweep only what has gone wrong: what it saw comes with its outcome.

@@ -153,9 +153,7 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
 
 fn say(shared: &Shared, what: &str) {
     let now = shared.time.now();
-    if let Some(event) = event(what, now, &super::housekeeping::Note::new(what, now), None) {
-        shared.desk.announce(event, now);
-    }
+    shared.desk.announce(event(what, now, &super::housekeeping::Note::new(what, now), None), now);
 }
 
 /// The threads of the daemon.

@@ -138,6 +138,26 @@ impl<'a> Note<'a> {
     }
 }
 
+/// Sweeps that were due and were not made.
+#[derive(Serialize)]
+pub struct Skip<'a> {
+    schema: &'static str,
+    event: &'static str,
+    #[serde(serialize_with = "milliseconds")]
+    time: Timestamp,
+    watch: &'a str,
+    skipped: u32,
+    why: &'a str,
+}
+
+impl<'a> Skip<'a> {
+    /// So many of this watch, for this reason.
+    pub fn new(watch: &'a str, skipped: u32, why: &'a str, time: Timestamp) -> Self {
+        let (schema, event) = (crate::sink::event::SCHEMA, "sweep.skipped");
+        Skip { schema, event, time, watch, skipped, why }
+    }
+}
+
 /// A sign of life, as those who hear of everything get it.
 #[derive(Serialize)]
 struct Heartbeat<'a> {
@@ -182,7 +202,5 @@ pub fn heartbeat(shared: &Shared) {
         firing: shared.desk.firing(),
         books: books.collect(),
     };
-    if let Some(event) = event("heartbeat", now, &heartbeat, None) {
-        shared.desk.announce(event, now);
-    }
+    shared.desk.announce(event("heartbeat", now, &heartbeat, None), now);
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::cycle::{CycleError, Watcher, started_key};
+use super::cycle::{CycleError, Cycled, Watcher, event, started_key};
+use super::housekeeping::Skip;
 use super::recheck::Recheck;
 use super::schedule::{Beat, Calendar, Due};
 use super::shared::Shared;
@@ -27,7 +28,12 @@ pub struct Runner<'a> {
     watcher: Watcher,
     agenda: Agenda,
     rechecks: Vec<Recheck>,
+    /// Sweeps in a row that were not over when the next one was due.
+    overruns: u32,
 }
+
+/// So many overruns in a row are an alert; fewer are said, and nothing more.
+const MOST_OVERRUNS: u32 = 3;
 
 /// When the next sweep is due.
 enum Agenda {
@@ -50,7 +56,7 @@ impl<'a> Runner<'a> {
     pub fn new(shared: &'a Shared, watch: &WatchConfig) -> Self {
         let agenda = Agenda::of(shared, watch);
         let (name, watcher) = (watch.name.clone(), Watcher::default());
-        Runner { shared, name, watcher, agenda, rechecks: Vec::new() }
+        Runner { shared, name, watcher, agenda, rechecks: Vec::new(), overruns: 0 }
     }
 
     /// Makes sweeps until the watch is no longer in the configuration, or the daemon stops.
@@ -111,32 +117,39 @@ impl<'a> Runner<'a> {
             Err(CycleError::Stopped) => return,
             Err(error) => Some(error.to_string()),
             Ok(cycled) => {
-                let verdict = cycled.verdict;
-                tracing::info!(watch = %self.name, ?verdict, ?took, changed = cycled.changed.len(), "swept");
-                if verdict != Verdict::Complete {
-                    tracing::warn!(watch = %self.name, ?verdict, "the sweep did not see everything");
-                }
-                shared.note_scope(&self.name, cycled.scope.clone());
-                let due = config.alerting.second_look_after.map(|after| shared.time.since_boot() + after);
-                let recheck =
-                    due.and_then(|due| Recheck::of(&cycled.changed, cycled.scope, cycled.interface, due));
-                self.rechecks.extend(recheck);
+                self.note(&cycled, took);
                 None
             }
         };
-        let overrun = self.agenda.skip(shared);
-        let trouble = trouble.or_else(|| {
-            let many = missed + overrun;
-            let (took, is_late) = (took.as_secs(), overrun > 0);
-            let why =
-                if is_late { "the sweep before it was still busy" } else { "nobody could make it then" };
-            (many > 0).then(|| format!("{many} due times passed, because {why} (it took {took} s)"))
+        let skipped = missed + self.agenda.skip(shared);
+        self.overruns = if skipped > 0 { self.overruns.saturating_add(1) } else { 0 };
+        let late = (skipped > 0).then(|| {
+            let why = if missed > 0 { "nobody could make a sweep then" } else { "the sweep was still busy" };
+            format!("{skipped} due times passed, because {why} (the last one took {} s)", took.as_secs())
         });
-        if let Some(why) = &trouble {
+        if let Some(why) = trouble.as_ref().or(late.as_ref()) {
             tracing::warn!(watch = %self.name, %why, "a sweep was missed");
+            let skip = Skip::new(&self.name, skipped, why, now);
+            shared.desk.announce(event("sweep.skipped", now, &skip, None), now);
         }
-        let finding = Finding::sweep_missed(&self.name, trouble.as_deref().unwrap_or_default(), now);
-        shared.desk.report(finding, trouble.is_some(), None, now);
+        let is_slow = self.overruns >= MOST_OVERRUNS;
+        let lasting = trouble.or(late.filter(|_| is_slow));
+        let finding = Finding::sweep_missed(&self.name, lasting.as_deref().unwrap_or_default(), now);
+        shared.desk.report(finding, lasting.is_some(), None, now);
+    }
+
+    /// Notes what a sweep has come to, and what is worth a second look.
+    fn note(&mut self, cycled: &Cycled, took: Duration) {
+        let (shared, verdict) = (self.shared, cycled.verdict);
+        tracing::info!(watch = %self.name, ?verdict, ?took, changed = cycled.changed.len(), "swept");
+        if verdict != Verdict::Complete {
+            tracing::warn!(watch = %self.name, ?verdict, "the sweep did not see everything");
+        }
+        shared.note_scope(&self.name, cycled.scope.clone());
+        let after = shared.config().alerting.second_look_after;
+        let due = after.map(|after| shared.time.since_boot() + after);
+        let (scope, interface) = (cycled.scope.clone(), cycled.interface.clone());
+        self.rechecks.extend(due.and_then(|due| Recheck::of(&cycled.changed, scope, interface, due)));
     }
 
     /// Takes the second looks that are due.
