@@ -28,6 +28,8 @@ use portreeve::target::ports::Severity;
 use portreeve::target::scope::Shard;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
+use portreeve::watch::cycle;
+use portreeve::watch::housekeeping::Note;
 use serde::Serialize;
 use serde_json::{Value, json};
 use ulid::Ulid;
@@ -575,5 +577,20 @@ fn the_schema_knows_every_word_of_an_alert() {
     }
     for annotation in [Annotation::Confirmed, Annotation::Transient, Annotation::AnswersAll] {
         check(json!({"annotation": annotation}));
+    }
+}
+
+#[test]
+fn the_schema_knows_what_the_daemon_says_of_itself() {
+    let schema = schema::Schema::parse(JSON_SCHEMA);
+    for what in ["watch.started", "watch.stopped", "config.loaded"] {
+        let said = cycle::event(what, time(), &Note::new(what, time()), None);
+        schema.check(&said.body).unwrap_or_else(|mistake| panic!("{mistake}: {}", said.body));
+    }
+    let (run, look) = (declared(), stopped());
+    for report in reports() {
+        let completed = run.completed(time(), &report, &look, 2);
+        let said = cycle::event("sweep.completed", time(), &completed, Some("risky"));
+        schema.check(&said.body).unwrap_or_else(|mistake| panic!("{mistake}: {}", said.body));
     }
 }

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     refuse(&order, &meant, &store, width, now)?;
     let silences = store.silences(now)?;
     let mut changed = change(&found, store, &order, &meant, now).map_err(|error| found.explained(error))?;
-    let place = |alert: &Alert| meant.iter().position(|meant| *meant == alert.finding.fingerprint);
+    let place = |alert: &Alert| meant.iter().position(|named| *named == alert.finding.fingerprint);
     changed.retain(|alert| place(alert).is_some());
     changed.sort_by_key(place);
     if changed.len() < meant.len() {

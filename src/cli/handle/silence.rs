@@ -229,7 +229,7 @@ fn tell_ended(silence: &Silence, meant: &[Alert], width: usize, now: Timestamp) 
     let again = if meant.is_empty() {
         "nothing that it was about fires"
     } else {
-        "what it was about and fires is told now:"
+        "of what it was about, this fires:"
     };
     writeln!(out, "silence {} has ended; {again}", silence.id)?;
     list::write(&mut out, meant, width, now)?;

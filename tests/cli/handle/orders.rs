@@ -1,5 +1,7 @@
 //! `portreeve ack` and `portreeve silence`: what people order, and what becomes of it.
 
+use std::process::Child;
+
 use portreeve::alert::life::Alert;
 use portreeve::alert::notice::Transition;
 use portreeve::policy::finding::Fingerprint;
@@ -222,7 +224,10 @@ fn a_silence_says_which_alerts_it_means() {
     told += &bench.run(&["silence", "list"]).stdout;
     told += &bench.run(&["silence", "end", "2"]).stdout;
     told += &bench.run(&["silence", "end", "3", "--who", "lee"]).stdout;
-    told += &bench.run(&["silence", "list", "--all"]).stdout;
+    let over = bench.run(&["silence", "list", "--all"]).stdout;
+    let ended: Vec<bool> = over.lines().skip(1).map(|line| line.contains(", ended by ")).collect();
+    assert_eq!(ended, [false, true, true], "{over}");
+    assert!(over.contains(", ended by kim ") && over.contains(", ended by lee "), "{over}");
     insta::assert_snapshot!(bench.at_noon(&told));
 }
 
@@ -255,6 +260,42 @@ fn a_silence_needs_a_reason_an_end_and_something_to_silence() {
         &bench.run(&["silence", "end", "1"]),
         &["silence 1 is over since ", ", by lee; nothing was changed"],
     );
+}
+
+#[test]
+fn an_order_that_cannot_be_written_has_not_been_given() {
+    let bench = Bench::new();
+    let before = bench.store().records().expect("records");
+    let mut store = bench.store();
+    let answers = store.write(|tx| {
+        tx.put("busy", "yes")?;
+        let lines = [
+            &["ack", "c7f9d4be", "--config", "portreeve.toml"][..],
+            &["ack", "c7f9d4be", "--database", "portreeve.db"],
+            &[
+                "silence",
+                "add",
+                "--until",
+                "2h",
+                "--reason",
+                "x",
+                "--everything",
+                "--config",
+                "portreeve.toml",
+            ],
+        ];
+        let piped = std::process::Stdio::piped;
+        let children = lines.map(|line| bench.command(line).stdout(piped()).stderr(piped()).spawn());
+        let output = |child: std::io::Result<Child>| child.and_then(Child::wait_with_output);
+        Ok::<_, portreeve::store::error::StoreError>(children.map(output))
+    });
+    for output in answers.expect("a transaction") {
+        let answer = Answer::of(&output.expect("an end"));
+        fails(&answer, &["another process has been writing to it for too long; try again"]);
+    }
+    assert_eq!(store.records().expect("records"), before, "and no alert has come of it");
+    assert_eq!((said(&bench), waiting(&bench, "soc"), waiting(&bench, "siem")), (vec![], vec![], vec![]));
+    assert_eq!(store.all_silences().expect("silences"), []);
 }
 
 #[test]
