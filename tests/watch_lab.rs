@@ -93,7 +93,14 @@ close() { kill "$listener"; wait "$listener"; true; } 2>/dev/null
 begin() { "$PORTREEVE" watch --config watch.toml --log info 2>>log & daemon=$!; }
 end() { kill -TERM "$daemon"; wait "$daemon"; }
 # Waits until a file has so many lines with a word.
-has() { for _ in $(seq 300); do [[ $(grep -c "$2" "$1" 2>/dev/null) -ge $3 ]] && return; sleep 0.1; done; echo "no $3 x $2 in $1"; exit 9; }
+has() {
+    for _ in $(seq 300); do
+        [[ $(grep -c "$2" "$1" 2>/dev/null) -ge $3 ]] && return
+        sleep 0.1
+    done
+    echo "no $3 x $2 in $1"
+    exit 9
+}
 transition() { echo "\"transition\":\"$1\""; }
 "#;
 
