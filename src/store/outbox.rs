@@ -161,6 +161,19 @@ impl Reader {
         })
     }
 
+    /// The rows of one key that are on their way to a sink.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn rows_of_key(&self, sink: &str, key: &str) -> Result<Vec<Row>, StoreError> {
+        self.run("look for messages", |sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT row FROM outbox WHERE key = ?1 AND sink = (SELECT id FROM sinks WHERE name = ?2)",
+            )?;
+            statement.query_map(params![key, sink], |row| row.get(0).map(Row))?.collect()
+        })
+    }
+
     /// The books of every sink that ever was, in the order of names.
     ///
     /// # Errors

@@ -242,6 +242,12 @@ impl Afloat {
         })
     }
 
+    /// Whether a row that the database still has is over: delivered, or given up.
+    pub fn is_settled(&self, sink: &str, row: Row) -> bool {
+        let held = self.held.get(&(sink.to_owned(), row));
+        held.is_some_and(|held| matches!(held.outcome, Outcome::Delivered | Outcome::Dead { .. }))
+    }
+
     /// How often a row has been tried without that being noted.
     pub fn attempts(&self, sink: &str, row: Row) -> u32 {
         self.held.get(&(sink.to_owned(), row)).map_or(0, |held| held.attempts)

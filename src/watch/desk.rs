@@ -139,6 +139,12 @@ impl Desk {
     pub fn parcels(&self, sink: &str, now: Timestamp, limit: usize) -> Vec<Parcel> {
         let inner = self.lock();
         let mut parcels = inner.afloat.parcels(sink, now, limit);
+        // What is still in the database goes before what never got there.
+        let is_behind = |key: &str| {
+            let rows = inner.store.rows_of_key(sink, key).unwrap_or_default();
+            rows.into_iter().any(|row| !inner.afloat.is_settled(sink, row))
+        };
+        parcels.retain(|parcel| parcel.message.as_ref().is_ok_and(|message| !is_behind(message.key())));
         // What has been delivered and could not be noted is still in the database; so more is asked for.
         let asked = limit.saturating_add(inner.afloat.settled(sink));
         if let Ok(rows) = inner.store.due(sink, now, asked) {

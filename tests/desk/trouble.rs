@@ -94,3 +94,24 @@ fn a_failure_to_write_is_one_that_may_pass() {
     let written = office.desk.with_store(|store| store.write(|tx| tx.put("key", "value")));
     assert!(written.is_ok(), "{written:?}");
 }
+
+#[test]
+fn an_end_that_is_only_in_memory_does_not_overtake_a_beginning_that_is_in_the_database() {
+    let mut left = 3;
+    let conduct = Box::new(move |_: &portreeve::sink::message::Message, _| {
+        left -= 1;
+        if left >= 0 { crate::harness::retry("down") } else { Delivery::Delivered }
+    });
+    let mut office = Office::new(vec![("soc", conduct)]);
+    office.see(&[22]);
+    office.carry();
+    let other = keep_busy(&office);
+    office.see(&[]);
+    office.carry();
+    assert!(office.told("soc").is_empty());
+    office.pass(4, 5 * SECOND);
+    assert_eq!(office.told("soc"), ["exposure 22 firing", "exposure 22 resolved"]);
+    let_go(&other);
+    assert_eq!(office.desk.flush(office.time.now()), Ok(()));
+    assert_eq!(office.books()["soc"], (2, 2, 0, 0));
+}
