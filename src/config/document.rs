@@ -420,6 +420,10 @@ mod tests {
             "password = [hunter2]\n",
             "url = hunter2 hunter2",
             "url = 'a' hunter2",
+            "password = 'a'\npassword = hunter2",
+            "[headers]\nX-Key = 'a'\nX-Key = hunter2",
+            "[headers]\nX-Key = 'a'\n[headers]\nX-Key = hunter2",
+            "password.a = 'a'\npassword.a = hunter2",
         ] {
             let source = Source::new("a.toml", text);
             let told = match Document::parse(&source) {

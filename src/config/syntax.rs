@@ -33,7 +33,8 @@ pub(super) fn parse(source: &Source) -> Result<Parsed<'_>, Vec<Diagnostic>> {
     collect_values(&root, false, &mut values);
     let blamed: Vec<Option<&Written>> = errors.iter().map(|error| blamed_value(error, &values)).collect();
     let tell = |(error, value): (&toml::de::Error, &Option<&Written>)| {
-        syntax_mistake(source, error, value.is_some_and(|value| value.is_secret))
+        // Of a key that stands twice, nobody knows whose the second value is.
+        syntax_mistake(source, error, value.is_none_or(|value| value.is_secret))
     };
     let tears = |pair: (&toml::de::Error, &Option<&Written>)| {
         let torn = pair.1.is_none() && pair.0.message() != DUPLICATE_KEY;
@@ -96,10 +97,9 @@ const MISSING_COMMA: &str = "missing comma";
 /// What the parser says of 2027-02-30.
 const INVALID_DATE: &str = "invalid date";
 
-fn syntax_mistake(source: &Source, error: &toml::de::Error, is_secret: bool) -> Diagnostic {
+fn syntax_mistake(source: &Source, error: &toml::de::Error, is_hidden: bool) -> Diagnostic {
     let span = error.span().unwrap_or(source.text().len()..source.text().len());
     let slice = source.text().get(span.clone()).unwrap_or("");
-    let is_hidden = is_secret || is_value_of_secret(source.text(), span.start);
     let (message, help) = match error.message() {
         DUPLICATE_KEY => {
             (format!("`{slice}` stands here a second time"), "keep one of the two, or join them".to_owned())
@@ -124,13 +124,6 @@ fn syntax_mistake(source: &Source, error: &toml::de::Error, is_secret: bool) -> 
         said => (format!("TOML syntax: {said}"), SYNTAX_HELP.to_owned()),
     };
     source.diagnostic(span.start, message, help)
-}
-
-/// Whether a secret's key stands before this byte in its line, for what the parser could make no value of.
-fn is_value_of_secret(text: &str, at: usize) -> bool {
-    let before = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
-    let words = before.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    before.contains('=') && words.into_iter().any(is_secret)
 }
 
 const SYNTAX_HELP: &str =
