@@ -82,3 +82,19 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     beside.push(suffix);
     beside.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody else may have made it while the copy was written.
+    #[test]
+    fn a_copy_never_takes_the_name_of_a_file_that_is_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [partial, to] = ["partial", "to"].map(|name| directory.path().join(name));
+        fs::write(&partial, "new").expect("a file");
+        fs::write(&to, "old").expect("a file");
+        assert_eq!(name(&partial, &to).expect_err("it is there").kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&to).expect("a file"), "old");
+    }
+}

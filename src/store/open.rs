@@ -194,9 +194,10 @@ enum Whose {
 
 /// The databases that this process has open, by device and inode, and how often.
 ///
-/// A process that closes any descriptor of a file loses all its POSIX locks on it, SQLite's among them; another process
-/// would then take the log away from under us (https://sqlite.org/howtocorrupt.html, section 2.2). So a file is looked
-/// at past SQLite only while it is not open here.
+/// A process that closes any descriptor of a file loses all its POSIX locks on it, SQLite's among them, and then
+/// nothing but SQLite's second look keeps another process from taking the log away from under us
+/// (https://sqlite.org/howtocorrupt.html, section 2.2). So a file is looked at past SQLite only while it is not open
+/// here.
 static OPEN: Mutex<BTreeMap<(u64, u64), usize>> = Mutex::new(BTreeMap::new());
 
 #[derive(Debug)]
@@ -328,5 +329,20 @@ mod tests {
     #[test]
     fn any_path_can_be_an_address() {
         assert_eq!(frozen(Path::new("/a b/50%?#.db")), Path::new("file:/a%20b/50%25%3F%23.db?immutable=1"));
+    }
+
+    #[test]
+    fn a_log_begins_when_others_are_done_with_the_file() {
+        for held in ["BEGIN; SELECT * FROM sqlite_schema", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let open = || Connection::open(directory.path().join("db")).expect("a database");
+            let (first, second) = (open(), open());
+            first.execute_batch("CREATE TABLE t (a)").expect("a table");
+            first.execute_batch(held).expect(held);
+            let waiting = std::thread::spawn(move || begin_log(&second));
+            std::thread::sleep(Duration::from_millis(200));
+            first.execute_batch("COMMIT").expect("committed");
+            assert_eq!(waiting.join().expect("an end").expect("a mode"), "wal", "{held}");
+        }
     }
 }

@@ -96,7 +96,7 @@ fn forget(sql: &Connection, retention: &Retention, now: Timestamp) -> Sql<bool> 
         more |= statement.execute(params![before(kept)])? as i64 == BITE;
     }
     let mut statement = sql.prepare_cached(&format!(
-        "DELETE FROM alerts WHERE needed = 0 AND fingerprint IN \
+        "DELETE FROM alerts WHERE fingerprint IN \
          (SELECT fingerprint FROM alerts WHERE needed = 0 AND since < ?1 ORDER BY since LIMIT {BITE})"
     ))?;
     more |= statement.execute(params![before(retention.resolved)])? as i64 == BITE;

@@ -232,4 +232,18 @@ mod tests {
         let rows: i64 = connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("rows");
         assert_eq!(rows, 0);
     }
+
+    #[test]
+    fn a_step_that_somebody_else_is_making_is_not_made_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = || Connection::open(directory.path().join("db")).expect("a database");
+        let (first, second) = (open(), open());
+        first.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("a log");
+        let step = "CREATE TABLE t (a ANY) STRICT";
+        first.execute_batch(&format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = 1")).expect("a step");
+        let waiting = std::thread::spawn(move || migrate(&second, &[step]));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        first.execute_batch("COMMIT").expect("committed");
+        waiting.join().expect("an end").expect("nothing is left to make");
+    }
 }

@@ -449,7 +449,7 @@ fn space_is_given_back_in_bites() {
     while store.retain(&Retention::default(), later).expect("less") {
         bites += 1;
     }
-    assert!(bites >= 19, "{bites}");
+    assert!((19..100).contains(&bites), "{bites}");
     drop(store);
     let size = std::fs::metadata(&path).expect("a file").len();
     assert!(size < 300_000, "{size} bytes are left");
