@@ -572,7 +572,7 @@ fn the_schema_knows_every_word_of_an_alert() {
         check(json!({"transition": transition}));
         assert_eq!(json!(transition), transition.as_str());
     }
-    for resolution in [Resolution::Seen, Resolution::Allowed, Resolution::OutOfScope, Resolution::Folded] {
+    for resolution in [Resolution::Seen, Resolution::Allowed, Resolution::OutOfScope] {
         check(json!({"state": Phase::Resolved, "resolution": resolution}));
     }
     for annotation in [Annotation::Confirmed, Annotation::Transient, Annotation::AnswersAll] {

@@ -105,21 +105,7 @@ fn begin(known: Option<Record>, judgement: &Judgement, now: Timestamp, mint: Min
     if !is_over || judgement.holds.is_err() {
         return known;
     }
-    let alert = Alert {
-        finding: Finding { first_seen: now, last_seen: now, ..judgement.finding.clone() },
-        class: judgement.class.clone(),
-        state: Phase::Pending,
-        since: now,
-        episode: mint(),
-        fired_at: None,
-        resolution: None,
-        flapping: false,
-        failures: 0,
-        members: 0,
-        annotation: None,
-        acknowledged: None,
-        muted: None,
-    };
+    let alert = Alert::pending(judgement.finding.clone(), judgement.class.clone(), mint(), now);
     Some(Record { alert, tally, told: Told::No, remind_at: None })
 }
 

@@ -68,6 +68,11 @@ impl Book {
         self.changed.iter().filter_map(|fingerprint| self.records.get(fingerprint))
     }
 
+    /// From now on nothing has changed.
+    pub fn close(&mut self) {
+        self.changed.clear();
+    }
+
     /// Changes one alert, and notes that.
     pub(super) fn change(&mut self, fingerprint: &Fingerprint, change: impl FnOnce(&mut Record)) {
         if let Some(record) = self.records.get_mut(fingerprint) {

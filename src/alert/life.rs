@@ -48,6 +48,27 @@ pub struct Alert {
     pub muted: Option<String>,
 }
 
+impl Alert {
+    /// An alert that has just been seen for the first time, and not yet often enough.
+    pub fn pending(finding: Finding, class: Class, episode: Ulid, now: Timestamp) -> Self {
+        Alert {
+            finding: Finding { first_seen: now, last_seen: now, ..finding },
+            class,
+            state: Phase::Pending,
+            since: now,
+            episode,
+            fired_at: None,
+            resolution: None,
+            flapping: false,
+            failures: 0,
+            members: 0,
+            annotation: None,
+            acknowledged: None,
+            muted: None,
+        }
+    }
+}
+
 /// Where an alert is in its life.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,8 +102,6 @@ pub enum Resolution {
     Allowed,
     /// No sweep looks at it any longer, so that nobody will ever know.
     OutOfScope,
-    /// It holds as part of another alert, such as of a host that answers everything.
-    Folded,
 }
 
 impl Resolution {
@@ -92,7 +111,6 @@ impl Resolution {
             Resolution::Seen => "a complete sweep has found it gone",
             Resolution::Allowed => "it is allowed now",
             Resolution::OutOfScope => "no sweep looks at it any longer",
-            Resolution::Folded => "it is part of another alert now",
         }
     }
 }

@@ -149,25 +149,20 @@ fn tell_storms(
             members.entry(record.alert.class.clone()).or_default().push(&record.alert.finding);
         }
     }
-    let storms: Vec<Class> = book
-        .records()
-        .filter(|record| {
-            record.alert.finding.kind == FindingKind::Storm && record.alert.state == Phase::Firing
-        })
-        .map(|record| record.alert.class.clone())
-        .collect();
-    let mut judgements = Vec::new();
-    for class in members.keys().chain(&storms) {
-        let found = members.get(class).map_or(&[][..], Vec::as_slice);
-        if judgements.iter().any(|(known, ..): &(Class, Judgement, usize)| known == class) {
-            continue;
-        }
-        let finding = Finding::storm(class, found, telling.now);
-        let holds = if found.is_empty() { Err(Resolution::Seen) } else { Ok(()) };
-        let judgement = Judgement { finding, class: class.clone(), holds, patience: Patience::NONE };
-        judgements.push((class.clone(), judgement, found.len()));
+    // A storm that nothing is left of has ended, and is told of as well.
+    let is_storm = |record: &&Record| {
+        record.alert.finding.kind == FindingKind::Storm && record.alert.state == Phase::Firing
+    };
+    for record in book.records().filter(is_storm) {
+        members.entry(record.alert.class.clone()).or_default();
     }
-    for (class, judgement, count) in judgements {
+    let judge = |(class, found): (Class, Vec<&Finding>)| {
+        let finding = Finding::storm(&class, &found, telling.now);
+        let holds = if found.is_empty() { Err(Resolution::Seen) } else { Ok(()) };
+        (Judgement { finding, class, holds, patience: Patience::NONE }, found.len())
+    };
+    let judgements: Vec<(Judgement, usize)> = members.into_iter().map(judge).collect();
+    for (judgement, count) in judgements {
         let fingerprint = judgement.finding.fingerprint.clone();
         let transition = book.advance(&judgement, telling.rules, telling.now, mint);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -175,7 +170,7 @@ fn tell_storms(
             book.change(&fingerprint, |record| record.alert.members = count);
         }
         // More of the same, and again too many at once: that is told too.
-        let grown = stormy.contains(&class).then_some(Transition::Escalated);
+        let grown = stormy.contains(&judgement.class).then_some(Transition::Escalated);
         let Some(transition) = transition.or(grown) else { continue };
         let told = if transition == Transition::Resolved { Told::No } else { Told::Each };
         let remind_at = next_reminder(telling.rules, telling.now).filter(|_| told != Told::No);

@@ -169,21 +169,8 @@ mod tests {
             Scope::new(&["198.18.0.0/24".parse().expect("a network")], &[], "6379".parse().expect("a port"));
         let (scope, known) = (scope.expect("a scope"), Verifications::default());
         let mut findings = evaluate(&[seen], &Allowlist::default(), &known, &scope, true, now);
-        let alert = Alert {
-            finding: findings.remove(0),
-            class: Class::security(),
-            state: Phase::Firing,
-            since: now,
-            episode: Ulid::from_parts(1, 2),
-            fired_at: Some(now),
-            resolution: None,
-            flapping: false,
-            failures: 0,
-            members: 0,
-            annotation: None,
-            acknowledged: None,
-            muted: None,
-        };
+        let pending = Alert::pending(findings.remove(0), Class::security(), Ulid::from_parts(1, 2), now);
+        let alert = Alert { state: Phase::Firing, fired_at: Some(now), ..pending };
         let sweep = Some(SweepRef { id: Ulid::from_parts(5, 6), name: "risky".to_owned() });
         let notice =
             Notice { id: Ulid::from_parts(3, 4), time: now, transition: Transition::Firing, sweep, alert };

@@ -131,6 +131,10 @@ impl Afloat {
         for letter in letters {
             if matches!(letter.message, Message::Event(_)) {
                 if self.events >= MOST_EVENTS {
+                    tracing::warn!(
+                        event = letter.message.key(),
+                        "an event is lost: too many wait for the database"
+                    );
                     continue;
                 }
                 self.events += 1;

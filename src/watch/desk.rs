@@ -6,7 +6,6 @@
 //! that, and nothing is called delivered that was not.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
@@ -238,9 +237,6 @@ impl Desk {
     }
 }
 
-/// How long it may take until a failure to write is tried again.
-pub const RETRY_WRITING: Duration = Duration::from_secs(5);
-
 impl Inner {
     fn make(&mut self, change: &Change<'_>, now: Timestamp) -> Vec<Alert> {
         self.write(change, now).unwrap_or_else(|error| self.keep_afloat(change, &error, now))
@@ -253,36 +249,28 @@ impl Inner {
             afloat.write(tx, now)?;
             *silences = tx.silences(now)?;
             let mut book = Book::new(tx.records()?);
-            let letters = work(&mut book, change, standing, silences, now);
+            let mut letters = work(&mut book, change, standing, silences, now);
+            // That it could not be written is over; and that is said by the very transaction that shows it.
+            letters.extend(afloat.end_of_trouble(&mut book, standing, silences, now));
             for record in book.changed() {
                 tx.save(record)?;
             }
             post(tx, &letters)?;
             (change.keep)(tx)?;
-            // That it could not be written is over; and that is said by the very transaction that shows it.
-            let over = afloat.end_of_trouble(&mut book, standing, silences, now);
-            for record in book.changed() {
-                tx.save(record)?;
-            }
-            post(tx, &over)?;
             Ok::<_, StoreError>(book)
         })?;
         afloat.written();
-        let changed = book.changed().map(|record| record.alert.clone()).collect();
-        *last = Book::new(book.records().cloned().collect());
-        Ok(changed)
+        Ok(close(book, last))
     }
 
     /// Makes a change in memory, because the database cannot be written.
     fn keep_afloat(&mut self, change: &Change<'_>, error: &StoreError, now: Timestamp) -> Vec<Alert> {
         let Inner { standing, last, silences, afloat, .. } = self;
-        let mut book = Book::new(last.records().cloned().collect());
+        let mut book = last.clone();
         let letters = work(&mut book, change, standing, silences, now);
         let trouble = afloat.begin_of_trouble(error, &mut book, standing, silences, now);
         afloat.keep(&book, letters.into_iter().chain(trouble), now);
-        let changed = book.changed().map(|record| record.alert.clone()).collect();
-        *last = Book::new(book.records().cloned().collect());
-        changed
+        close(book, last)
     }
 
     fn settle(&mut self, sink: &str, outcomes: Vec<(Ticket, Outcome)>, now: Timestamp) {
@@ -302,6 +290,14 @@ impl Inner {
             afloat.hold(sink, rows);
         }
     }
+}
+
+/// Ends the work on a book: it is the last one from now on. Gives the alerts that have changed.
+fn close(mut book: Book, last: &mut Book) -> Vec<Alert> {
+    let changed = book.changed().map(|record| record.alert.clone()).collect();
+    book.close();
+    *last = book;
+    changed
 }
 
 /// Makes the change in a book, and addresses what is to be said.

@@ -40,11 +40,9 @@ impl Heart {
 
     /// The configuration is read again.
     pub fn reloading(&self) {
-        let reloading = [NotifyState::Reloading];
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&reloading),
-        }
+        let now = NotifyState::monotonic_usec_now().ok();
+        let states: Vec<NotifyState<'_>> = [NotifyState::Reloading].into_iter().chain(now).collect();
+        notify(&states);
     }
 
     /// The end begins.

@@ -50,13 +50,8 @@ fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
         }
         FindingKind::DeliveryFailed => config.sinks.iter().any(|sink| Some(sink.name.as_str()) == about),
         FindingKind::Outage => {
-            let is_expected = |(ip, port)| {
-                config.expect.iter().any(|expectation| {
-                    expectation.hosts.iter().any(|range| range.contains(ip))
-                        && expectation.ports.slot_of(port).is_some()
-                })
-            };
-            finding.ip.zip(finding.port).is_some_and(is_expected)
+            let is_expected = |target| config.expect.iter().any(|expectation| expectation.names(&target));
+            target_of(finding).is_some_and(is_expected)
         }
         FindingKind::ConfigRejected => {
             let allowlist = config.settings.allowlist.as_ref().map(|path| path.display().to_string());

@@ -18,6 +18,9 @@ use crate::sync::{Ordering, SignalFlag};
 /// The longest that a messenger sleeps without looking whether there is something to do.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
+/// How long it sleeps when a message is due and cannot go: it waits for another that is not.
+const SHORTEST_NAP: Duration = Duration::from_secs(1);
+
 /// How long a receiver is reminded that something has been resolved.
 const RESOLVED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
@@ -153,12 +156,12 @@ impl Messenger {
         let due = desk.next_due(&self.sink).max(self.breaker.wait(now));
         let until_due = due.map(|due| {
             let left = due.duration_since(now);
-            if left.is_negative() { Duration::ZERO } else { left.unsigned_abs() }
+            // What was due before this has just been looked for, and there was nothing that could go.
+            if left.is_positive() { left.unsigned_abs() } else { SHORTEST_NAP }
         });
         let until_refresh = self.refresh_at.map(|at| at.saturating_sub(time.since_boot()));
         let naps = [until_due, until_refresh].into_iter().flatten();
-        // Never none at all, should due times and the clock disagree.
-        naps.fold(LONGEST_NAP, Duration::min).max(Duration::from_millis(10))
+        naps.fold(LONGEST_NAP, Duration::min)
     }
 }
 

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::alert::book::{Audience, Word};
 use crate::alert::life::Alert;
 use crate::alert::maintenance::Maintenance;
 use crate::alert::route::Routes;
 use crate::alert::rules::AlertRules;
 use crate::alert::silence::Silence;
 use crate::config::file::Config;
-
-use crate::alert::book::{Audience, Word};
 
 /// What holds at the moment.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +44,7 @@ impl Standing {
         if let Some(silence) = silence {
             return Some(silence.in_words());
         }
-        let window = self.maintenance.iter().find(|window| window.holds(now) && window.matcher.fits(alert));
+        let window = self.maintenance.iter().find(|window| window.mutes(alert, now));
         window.map(|window| format!("maintenance: {}", window.name))
     }
 
