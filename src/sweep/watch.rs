@@ -169,16 +169,25 @@ impl Watch {
                 self.hear(path, witness, Testimony::Bad(reason), now);
             }
             Testimony::Bad(reason) => {
+                // That others answer in place of the targets is the worst: it stands until all is well again.
+                let usurped = watched.trouble[at].filter(|known| *known == UnknownReason::CanariesChanged);
+                let reason = usurped.unwrap_or(reason);
                 watched.trouble[at] = Some(reason);
+                let from = watched.good_until[at];
                 if watched.since.is_none() && !watched.lost {
                     watched.since = Some(now);
-                    let from = watched.good_until[at];
                     watched.outages.push(Outage { reason, from, until: None });
-                } else if witness == Witness::Guard
-                    && let Some(outage) = watched.outages.last_mut().filter(|outage| outage.until.is_none())
+                } else if let Some(outage) =
+                    watched.outages.last_mut().filter(|outage| outage.until.is_none())
                 {
-                    // Canaries notice sooner that something is wrong, but only the guard sees what.
-                    outage.reason = reason;
+                    // Canaries notice sooner that something is wrong, but only the guard sees what; and that somebody
+                    // else answers may show only after they were called silent.
+                    let is_worse = reason == UnknownReason::CanariesChanged
+                        && watched.trouble[Witness::Guard as usize].is_none();
+                    if witness == Witness::Guard || is_worse {
+                        outage.reason = reason;
+                        outage.from = outage.from.min(from);
+                    }
                 }
             }
         }
@@ -421,6 +430,25 @@ mod tests {
         );
         let outage = Outage { reason: UnknownReason::LinkDown, from: ms(900), until: Some(ms(4100)) };
         assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+    }
+
+    #[test]
+    fn somebody_else_who_answers_is_named_although_silence_was_noticed_first() {
+        let seeing = Seeing::new(1);
+        let mut watch = Watch::new(ms(0), 0, 1);
+        let mut say = |testimony, at| watch.hear(0, Witness::Canaries, testimony, ms(at));
+        say(Testimony::Good(ms(400)), 400);
+        say(Testimony::Bad(UnknownReason::CanariesSilent), 500);
+        say(Testimony::BadSince(UnknownReason::CanariesChanged, ms(300)), 520);
+        // It was both within one look.
+        say(Testimony::Bad(UnknownReason::CanariesSilent), 540);
+        say(Testimony::Good(ms(900)), 900);
+        watch.look(&seeing, ms(900), ms(900), 0, PATIENCE);
+        let slice = seeing.take_blind(0).expect("a slice");
+        assert_eq!((slice.from, slice.to, slice.reason), (ms(300), ms(900), UnknownReason::CanariesChanged));
+        let outages = watch.into_outages().remove(0);
+        assert_eq!(outages.len(), 1);
+        assert_eq!((outages[0].reason, outages[0].from), (UnknownReason::CanariesChanged, ms(300)));
     }
 
     #[test]
