@@ -14,6 +14,7 @@ use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::expectation::Expectation;
 use portreeve::policy::finding::Finding;
+use portreeve::policy::grade::Grades;
 use portreeve::policy::kind::FindingKind;
 use portreeve::policy::outage::{check, expected};
 use portreeve::sweep::report::Observation;
@@ -98,14 +99,12 @@ impl World {
         let findings = evaluate(&opens, &list, &known, &self.scope, complete, self.now);
         let findings = findings.into_iter().map(|finding| (finding.clone(), finding.kind.class())).collect();
         let expected = expected(&self.expect, &self.scope);
-        let seen: HashMap<Target, Observation> = expected
-            .keys()
-            .map(|target| {
-                let reason = if open.contains(target) { Reason::SynAck } else { Reason::Rst };
-                (*target, observe(*target, reason))
-            })
-            .collect();
-        let checks = check(&expected, &seen, self.now);
+        let seen = |target: &Target| {
+            let reason = if open.contains(target) { Reason::SynAck } else { Reason::Rst };
+            observe(*target, reason)
+        };
+        let seen: Vec<Observation> = expected.iter().map(seen).collect();
+        let checks = check(&self.expect, &seen, &Grades::default(), self.now);
         let sight = Finding::sweep_missed("sight", "a stand-in", self.now);
         let class = sight.kind.class();
         let covers = |target: &Target| self.scope.index_of(target.ip, target.port).is_some();
@@ -462,7 +461,6 @@ proptest! {
 #[test]
 fn states_that_say_nothing_are_no_judgement() {
     let world = World::new().expecting("198.18.0.20", 1, 1);
-    let expected = expected(&world.expect, &world.scope);
     let database = target("198.18.0.20", 5432);
     for (state, judged) in [
         (State::Open, Some(true)),
@@ -473,7 +471,7 @@ fn states_that_say_nothing_are_no_judgement() {
         (State::Unknown, None),
     ] {
         let seen = Observation { state, ..observe(database, Reason::Rst) };
-        let checks = check(&expected, &[(database, seen)].into(), world.now);
+        let checks = check(&world.expect, &[seen], &Grades::default(), world.now);
         assert_eq!(checks.first().map(|check| check.is_up), judged, "{state:?}");
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::console::{Console, End, Format, Sink};
 use super::output::Place;
 use super::progress::{ProgressLine, Terminal};
@@ -118,7 +120,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         progress: shows_progress(args).then(|| ProgressLine::new(declared, tries)),
         terminal,
     };
-    let Outcome { report, failure, look, findings, judged, .. } = course.run(&events, &mut console)?;
+    let Outcome { report, failure, look, findings, judged, .. } =
+        course.run(&events, &mut console, &Timestamp::now)?;
     let end = End { announced: &announcement, report: &report, second_look: &look, findings: &findings };
     sink.conclude(&events, &end, judged)?;
     if let Some(failure) = failure {

@@ -38,13 +38,13 @@ use crate::config::sources::Gathered;
 use crate::link::LinkError;
 use crate::link::clock::Monotonic;
 use crate::policy::allowlist::Allowlist;
-use crate::policy::evaluate::evaluate;
+use crate::policy::evaluate::{evaluate, objectionable};
 use crate::policy::finding::Finding;
 use crate::sink::event::{Announcement, Run};
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Observation, Report, Verdict};
 use crate::sweep::run::{Ends, Observer, Progress, RunError, run as sweep};
-use crate::sweep::verified::{Ending, LookReport, Verifications};
+use crate::sweep::verified::{Ending, LookReport};
 use crate::sync::SignalFlag;
 use crate::target::Target;
 use crate::target::scope::Scope;
@@ -241,8 +241,6 @@ pub struct Outcome {
     pub watched: Vec<Observation>,
     /// How the second look went.
     pub look: LookReport,
-    /// What it found out.
-    pub verifications: Verifications,
     /// What policy objects to, with the names of hosts.
     pub findings: Vec<Finding>,
     /// When all this was known. No event of the end may be older than the ones before it.
@@ -250,11 +248,17 @@ pub struct Outcome {
 }
 
 impl Course<'_> {
-    /// Sweeps, looks again at what is about to be reported, and judges. `events` are those that came with it.
+    /// Sweeps, looks again at what is about to be reported, and judges by the time that `now` says it is. `events` are
+    /// those that came with it.
     ///
     /// # Errors
     /// When the sweep has no report, or when the listener cannot pass on what it hears.
-    pub fn run(self, events: &Run, listener: &mut dyn Listener) -> Result<Outcome, JobError> {
+    pub fn run(
+        self,
+        events: &Run,
+        listener: &mut dyn Listener,
+        now: &dyn Fn() -> Timestamp,
+    ) -> Result<Outcome, JobError> {
         let Course { plan, clock, allowlist, second_look, .. } = self;
         let mut keeper = Keeper { listener, opens: HashMap::new() };
         let swept = sweep(&plan, self.ends, &clock, self.interrupt, &mut keeper);
@@ -271,16 +275,17 @@ impl Course<'_> {
         // Where the fuse has caught anything, nothing more may be sent.
         let stopped = SignalFlag::new(true);
         let interrupt = if is_backed { self.interrupt } else { &stopped };
-        let (verifications, look) = second_look.take(&plan, &opens, allowlist, clock, interrupt, listener);
+        let suspects = objectionable(&opens, allowlist, now());
+        let (verifications, look) = second_look.take(&plan, suspects, clock, interrupt, listener);
         listener.confirmed(&second_look.news(&verifications, &opens))?;
         if look.ended == Ending::Stopped {
             report.degrade();
         }
-        let judged = Timestamp::now();
+        let judged = now();
         let mut findings = evaluate(&opens, allowlist, &verifications, &plan.scope, complete, judged);
         events.name(&mut findings);
         let (scope, failure, watched) = (plan.scope, swept.failure, swept.watched);
-        Ok(Outcome { scope, report, failure, opens, watched, look, verifications, findings, judged })
+        Ok(Outcome { scope, report, failure, opens, watched, look, findings, judged })
     }
 }
 

@@ -1,13 +1,9 @@
 //! Between the sweep and the verdict: the second look at what is about to be reported.
 
-use jiff::Timestamp;
-
 use super::listener::{Aside, waiting};
 use crate::link::clock::{Clock, Monotonic};
 use crate::link::fence::Fence;
 use crate::link::handshake::{HandshakeOptions, Handshakes, Patience};
-use crate::policy::allowlist::Allowlist;
-use crate::policy::evaluate::objectionable;
 use crate::sink::doubt::not_confirmed;
 use crate::sweep::plan::Plan;
 use crate::sweep::report::Observation;
@@ -42,19 +38,18 @@ impl SecondLook {
         }
     }
 
-    /// Takes it: confirms what the allowlist does not cover of what was found open. What breaks on the way, or cuts it
+    /// Takes it: confirms these targets, which were found open and are not allowed. What breaks on the way, or cuts it
     /// short, is told, and leaves the rest unverified.
     pub fn take(
         &self,
         plan: &Plan,
-        opens: &[Observation],
-        allowlist: &Allowlist,
+        suspects: Vec<Target>,
         clock: Monotonic,
         interrupt: &SignalFlag,
         aside: &mut dyn Aside,
     ) -> (Verifications, LookReport) {
         let verify_plan = VerifyPlan {
-            targets: objectionable(opens, allowlist, Timestamp::now()),
+            targets: suspects,
             canary_ports: self.canary_ports.clone(),
             banner: self.banner,
             already: self.already,

@@ -1,6 +1,6 @@
 //! One sweep of a watch: read what holds, sweep, judge, and bring it to the desk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::io;
 
@@ -15,8 +15,7 @@ use crate::alert::judge::{Seen, judge};
 use crate::alert::life::Alert;
 use crate::alert::notice::SweepRef;
 use crate::config::diagnostic::ConfigError;
-use crate::config::file::Config;
-use crate::config::file::load_allowlist;
+use crate::config::file::{Config, load_allowlist};
 use crate::config::resolve::system_lookup;
 use crate::config::sources::{self, Gathered, SourceError};
 use crate::config::watch::WatchConfig;
@@ -25,7 +24,7 @@ use crate::job::{Job, JobError, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::{Allowance, Allowlist};
 use crate::policy::class::Class;
-use crate::policy::evaluate::{evaluate, expiring};
+use crate::policy::evaluate::expiring;
 use crate::policy::expectation::Expectation;
 use crate::policy::finding::Finding;
 use crate::policy::outage::{check, expected};
@@ -94,15 +93,14 @@ impl Watcher {
         let allowlist = self.allowlist(config, desk, time)?;
         let gathered = sources::read(watch.settings.clone(), &mut io::empty())?.resolve(system_lookup)?;
         let interface = gathered.settings.interface.clone();
-        let (outcome, run) =
-            sweep(&gathered, &allowlist, watched(watch, config, desk, &gathered), interrupt)?;
+        let watched = watched(watch, config, desk, &gathered);
+        let (outcome, run) = sweep(gathered, &allowlist, watched, time, interrupt)?;
         if interrupt.load(Ordering::Relaxed) {
             return Err(CycleError::Stopped);
         }
-        let swept = Swept { watch, config, allowlist: &allowlist, outcome: &outcome, run: &run, began };
-        let changed = swept.bring(desk, time.now());
-        let Outcome { scope, report, .. } = outcome;
-        Ok(Cycled { verdict: report.verdict, changed, scope, interface })
+        let changed =
+            Swept { watch, config, allowlist: &allowlist, outcome: &outcome, run: &run, began }.bring(desk);
+        Ok(Cycled { verdict: outcome.report.verdict, changed, scope: outcome.scope, interface })
     }
 
     /// What may be open now. Where the file of it has come to have mistakes, what it said before holds on.
@@ -131,21 +129,23 @@ impl Watcher {
 
 /// The targets whose state must be known at the end whatever it is: those that must be open, and those that were.
 fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
-    let mut targets = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
+    let known = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
+    let mut targets = BTreeSet::from_iter(known);
     if let Ok(scope) = gathered.settings.scope() {
-        targets.extend(expected(&config.expect, &scope).into_keys());
+        targets.extend(expected(&config.expect, &scope));
     }
-    targets
+    targets.into_iter().collect()
 }
 
 fn sweep(
-    gathered: &Gathered,
+    gathered: Gathered,
     allowlist: &Allowlist,
     watched: Vec<Target>,
+    time: &Time,
     interrupt: &SignalFlag,
 ) -> Result<(Outcome, Run), CycleError> {
     let job = Job {
-        gathered: gathered.clone(),
+        gathered,
         allowlist,
         senders: None,
         receive_ring_bytes: RECEIVE_RING_BYTES,
@@ -155,7 +155,7 @@ fn sweep(
         watched,
     };
     let opened = job.prepare()?.open(interrupt, &mut Ear)?;
-    let outcome = opened.course.run(&opened.events, &mut Ear)?;
+    let outcome = opened.course.run(&opened.events, &mut Ear, &|| time.now())?;
     Ok((outcome, opened.events))
 }
 
@@ -171,17 +171,14 @@ struct Swept<'a> {
 
 impl Swept<'_> {
     /// Brings what was seen to the desk: one transaction. Gives the alerts that have changed by it.
-    fn bring(&self, desk: &Desk, now: Timestamp) -> Vec<Alert> {
+    fn bring(&self, desk: &Desk) -> Vec<Alert> {
         let Swept { config, outcome, .. } = self;
-        let (report, name) = (&outcome.report, &self.watch.name);
+        let (report, name, now) = (&outcome.report, &self.watch.name, outcome.judged);
         let complete = report.verdict == Verdict::Complete;
         let open: HashSet<Target> = outcome.opens.iter().map(|open| open.target).collect();
-        let watched: HashMap<Target, Observation> =
-            outcome.watched.iter().map(|seen| (seen.target, *seen)).collect();
-        let expected = expected(&config.expect, &outcome.scope);
-        let checks = check(&expected, &watched, now);
+        let checks = check(&config.expect, &outcome.watched, &config.grades, now);
         let covers = |target: &Target| outcome.scope.index_of(target.ip, target.port).is_some();
-        let findings = self.findings(complete, now);
+        let findings = self.findings();
         let objections = findings.iter().filter(|(finding, _)| finding.is_objection()).count() as u64;
         let sight = self.grade(Finding::vantage_blind(name, report, now));
         let seen = Seen { complete, findings, open: &open, covers: &covers, checks: &checks, sight };
@@ -202,13 +199,12 @@ impl Swept<'_> {
         desk.make(&Change { step: &step, sweep: Some(&sweep), keep: &keep, events, except: None }, now)
     }
 
-    /// What policy objects to, by the time that is believed, and what it warns of.
-    fn findings(&self, complete: bool, now: Timestamp) -> Vec<(Finding, Class)> {
-        let Outcome { opens, verifications, scope, .. } = self.outcome;
-        let mut findings = evaluate(opens, self.allowlist, verifications, scope, complete, now);
-        findings.extend(expiring(self.allowlist, now));
-        self.run.name(&mut findings);
-        findings.into_iter().map(|finding| self.grade(finding)).collect()
+    /// What policy objects to, and what it warns of.
+    fn findings(&self) -> Vec<(Finding, Class)> {
+        let mut warnings = expiring(self.allowlist, self.outcome.judged);
+        self.run.name(&mut warnings);
+        let objections = self.outcome.findings.iter().cloned();
+        objections.chain(warnings).map(|finding| self.grade(finding)).collect()
     }
 
     fn grade(&self, mut finding: Finding) -> (Finding, Class) {
