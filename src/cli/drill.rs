@@ -2,24 +2,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{Failure, Status, output};
-use crate::config::file::Config;
 use crate::policy::class::Class;
-use crate::store::Store;
 use crate::store::history::Outcome;
 use crate::store::lock::Lock;
 use crate::target::foreign::harmless;
-use crate::watch::bell::Bell;
-use crate::watch::desk::Desk;
 use crate::watch::drill::{self, Drilled};
-use crate::watch::shared::Shared;
-use crate::watch::standing::Standing;
-use crate::watch::time::{MachineTime, Time};
 use crate::watch::{daemon, once};
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +32,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let classes: Vec<Class> = config.routes.classes.keys().cloned().collect();
     // Where a daemon runs, it delivers; where none does, nobody is to start one meanwhile.
     let lock = Lock::take(&config.store.path).ok();
-    let shared = shared(args, config)?;
+    let shared = daemon::set_up(&args.config, config)?;
     let began = Timestamp::now();
     drill::begin(&shared.desk, &classes, began);
     if lock.is_some() {
@@ -60,13 +52,6 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         );
     }
     Ok(if arrived { Status::Clean } else { Status::Failed })
-}
-
-fn shared(args: &Args, config: Config) -> Result<Shared, Failure> {
-    let store = Store::open(&config.store.path)?;
-    let mail = Arc::new(Bell::default());
-    let desk = Desk::new(store, Standing::of(&config), Arc::clone(&mail));
-    Ok(Shared::new(&args.config, config, desk, Time::new(Box::new(MachineTime)), mail))
 }
 
 fn in_words(drilled: &Drilled) -> String {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anstream::{AutoStream, StripStream};
+use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
 
 use super::{Failure, Status, sys};
@@ -179,6 +179,11 @@ impl<W: Write> Write for Aside<W> {
 /// Whether a person sees standard error.
 pub fn aside_is_seen() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Whether what goes to standard error may have colours, for what writes there by itself.
+pub fn aside_is_coloured() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 /// Whether a person sees standard output.

@@ -54,7 +54,8 @@ fn pass(shared: &Arc<Shared>, signals: &Signals) -> Result<Status, Failure> {
         return Ok(Status::Incomplete);
     }
     Ok(match passed {
-        once::Passed { failed, .. } if failed > 0 => Status::Incomplete,
+        once::Passed { unmade, .. } if unmade > 0 => Status::Failed,
+        once::Passed { incomplete, .. } if incomplete > 0 => Status::Incomplete,
         once::Passed { firing, .. } if firing > 0 => Status::Findings,
         _ => Status::Clean,
     })
@@ -65,7 +66,7 @@ fn log(args: &Args) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(args.log)
         .with_writer(std::io::stderr)
-        .with_ansi(output::aside_is_seen() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()));
+        .with_ansi(output::aside_is_coloured());
     // Somebody has set another up before, which only happens in tests.
     let _ = match args.log_json {
         true => builder.json().try_init(),

@@ -32,8 +32,8 @@ pub struct Check<'a> {
     pub is_up: bool,
 }
 
-/// The targets of a scope that must be open. An expectation may name more addresses than anybody can count; a scope does
-/// not have them.
+/// The targets of a scope that must be open. An expectation may name more addresses than anybody can count; a scope
+/// never does.
 pub fn expected(expectations: &[Expectation], scope: &Scope) -> BTreeSet<Target> {
     let mut expected = BTreeSet::new();
     for expectation in expectations {

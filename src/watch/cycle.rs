@@ -213,8 +213,14 @@ impl Swept<'_> {
     }
 }
 
-/// The key under which the store keeps when the last sweep of a watch began.
-pub fn started_key(watch: &str) -> String {
+/// When the last sweep of a watch began that anything came of, as far as the database knows.
+pub fn last_started(desk: &Desk, watch: &str) -> Option<Timestamp> {
+    let last = desk.with_store(|store| store.get(&started_key(watch))).ok().flatten();
+    last.and_then(|text| text.parse().ok())
+}
+
+/// The key under which the store keeps that.
+fn started_key(watch: &str) -> String {
     format!("started:{watch}")
 }
 

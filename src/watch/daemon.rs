@@ -56,17 +56,24 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// Opens the database and sets up the desk. The lock holds as long as it is kept.
+/// Sets everything up, for whoever is alone at the database as long as it keeps the lock.
 ///
 /// # Errors
 /// See [`StartError`].
 pub fn open(file: &Path, config: Config) -> Result<(Arc<Shared>, Lock), StartError> {
     let lock = Lock::take(&config.store.path)?;
+    Ok((Arc::new(set_up(file, config)?), lock))
+}
+
+/// Opens the database and sets up the desk and all that stands around it.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub fn set_up(file: &Path, config: Config) -> Result<Shared, StoreError> {
     let store = Store::open(&config.store.path)?;
     let mail = Arc::new(Bell::default());
     let desk = Desk::new(store, Standing::of(&config), Arc::clone(&mail));
-    let time = Time::new(Box::new(MachineTime));
-    Ok((Arc::new(Shared::new(file, config, desk, time, mail)), lock))
+    Ok(Shared::new(file, config, desk, Time::new(Box::new(MachineTime)), mail))
 }
 
 /// Runs the daemon until it is told to stop.
@@ -156,10 +163,9 @@ pub fn reload(shared: &Shared) {
 /// When it has mistakes.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
     let config = Config::load(file)?;
-    match config.check_watch() {
-        mistakes if mistakes.is_empty() => Ok(config),
-        mistakes => Err(ConfigError::Invalid(mistakes)),
-    }
+    let mut mistakes = config.check_watch();
+    mistakes.extend(config.check_files());
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(mistakes)) }
 }
 
 fn say(shared: &Shared, what: &str) {

@@ -5,8 +5,14 @@
 
 use std::time::Duration;
 
+use super::cycle::Cycled;
+use super::desk::Change;
+use super::shared::Shared;
+use crate::alert::advance::Mint;
+use crate::alert::book::Book;
 use crate::alert::judge::target_of;
 use crate::alert::life::{Alert, Annotation, Phase};
+use crate::alert::tell::{Happened, annotate};
 use crate::link::LinkError;
 use crate::link::clock::Monotonic;
 use crate::link::fence::Fence;
@@ -36,8 +42,9 @@ pub struct Recheck {
 }
 
 impl Recheck {
-    /// What of these alerts, which have changed in one sweep, is worth a second look.
-    pub fn of(changed: &[Alert], scope: Scope, interface: Option<String>, due: Duration) -> Option<Self> {
+    /// What of the alerts that have changed by a sweep is worth a second look, if any is to be taken.
+    pub fn of(cycled: &Cycled, shared: &Shared) -> Option<Self> {
+        let due = shared.time.since_boot() + shared.config().alerting.second_look_after?;
         let is_new = |alert: &&Alert| {
             alert.state == Phase::Firing
                 && alert.finding.kind == FindingKind::Exposure
@@ -45,18 +52,29 @@ impl Recheck {
                 && alert.since == alert.finding.last_seen
                 && alert.annotation.is_none()
         };
-        let found = changed.iter().filter(is_new).take(MOST);
+        let found = cycled.changed.iter().filter(is_new).take(MOST);
         let targets: Vec<(Fingerprint, Target)> = found
             .filter_map(|alert| Some((alert.finding.fingerprint.clone(), target_of(&alert.finding)?)))
             .collect();
+        let (scope, interface) = (cycled.scope.clone(), cycled.interface.clone());
         (!targets.is_empty()).then_some(Recheck { targets, scope, interface, due })
     }
 
-    /// Looks again.
-    ///
-    /// # Errors
-    /// When nobody can be asked at all.
-    pub fn look(&self, interrupt: &SignalFlag) -> Result<Vec<(Fingerprint, Annotation)>, LinkError> {
+    /// Looks again, and notes with each alert what that has shown. Where nobody can be asked, the alerts stay as they
+    /// are.
+    pub fn take(&self, shared: &Shared, interrupt: &SignalFlag) {
+        match self.look(interrupt) {
+            Err(error) => tracing::warn!(%error, "no second look"),
+            Ok(shown) => {
+                let step = |book: &mut Book, _: Mint<'_>| -> Happened {
+                    shown.iter().flat_map(|(alert, shown)| annotate(book, alert, *shown)).collect()
+                };
+                shared.desk.make(&Change::of(&step), shared.time.now());
+            }
+        }
+    }
+
+    fn look(&self, interrupt: &SignalFlag) -> Result<Vec<(Fingerprint, Annotation)>, LinkError> {
         let clock = Monotonic::new();
         let options = HandshakeOptions {
             fence: Fence::new(self.scope.ends(), self.scope.ports().iter()),

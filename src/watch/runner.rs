@@ -2,21 +2,14 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::cycle::{CycleError, Cycled, Watcher, event, started_key};
+use super::cycle::{CycleError, Cycled, Watcher, event, last_started};
 use super::housekeeping::Skip;
 use super::recheck::Recheck;
 use super::schedule::{Beat, Calendar, Due};
 use super::shared::Shared;
-use crate::alert::advance::Mint;
-use crate::alert::book::Book;
-use crate::alert::tell::{Happened, annotate};
 use crate::config::watch::{Schedule, WatchConfig};
 use crate::policy::finding::Finding;
 use crate::sweep::report::Verdict;
-
-use super::desk::Change;
 
 /// How often a runner looks at the time of day while it waits for one: it may be set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,6 +19,8 @@ pub struct Runner<'a> {
     shared: &'a Shared,
     name: String,
     watcher: Watcher,
+    /// What the agenda was made of.
+    schedule: Schedule,
     agenda: Agenda,
     rechecks: Vec<Recheck>,
     /// Sweeps in a row that were not over when the next one was due.
@@ -55,21 +50,20 @@ impl<'a> Runner<'a> {
     /// A runner for this watch.
     pub fn new(shared: &'a Shared, watch: &WatchConfig) -> Self {
         let agenda = Agenda::of(shared, watch);
-        let (name, watcher) = (watch.name.clone(), Watcher::default());
-        Runner { shared, name, watcher, agenda, rechecks: Vec::new(), overruns: 0 }
+        let (name, schedule, watcher) = (watch.name.clone(), watch.schedule.clone(), Watcher::default());
+        Runner { shared, name, watcher, schedule, agenda, rechecks: Vec::new(), overruns: 0 }
     }
 
     /// Makes sweeps until the watch is no longer in the configuration, or the daemon stops.
     pub fn run(mut self) {
-        let mut known = self.schedule();
         loop {
             let config = self.shared.config();
             let Some(watch) = config.watches.iter().find(|watch| watch.name == self.name) else { return };
             if self.shared.is_stopping() {
                 return;
             }
-            if known.as_ref() != Some(&watch.schedule) {
-                known = Some(watch.schedule.clone());
+            if self.schedule != watch.schedule {
+                self.schedule = watch.schedule.clone();
                 self.agenda = Agenda::of(self.shared, watch);
             }
             match self.wait(watch) {
@@ -78,11 +72,6 @@ impl<'a> Runner<'a> {
                 Next::Sweep { missed } => self.sweep(watch, missed),
             }
         }
-    }
-
-    fn schedule(&self) -> Option<Schedule> {
-        let config = self.shared.config();
-        config.watches.iter().find(|watch| watch.name == self.name).map(|watch| watch.schedule.clone())
     }
 
     /// Waits for whatever comes next.
@@ -146,31 +135,17 @@ impl<'a> Runner<'a> {
             tracing::warn!(watch = %self.name, ?verdict, "the sweep did not see everything");
         }
         shared.note_scope(&self.name, cycled.scope.clone());
-        let after = shared.config().alerting.second_look_after;
-        let due = after.map(|after| shared.time.since_boot() + after);
-        let (scope, interface) = (cycled.scope.clone(), cycled.interface.clone());
-        self.rechecks.extend(due.and_then(|due| Recheck::of(&cycled.changed, scope, interface, due)));
+        self.rechecks.extend(Recheck::of(cycled, shared));
     }
 
     /// Takes the second looks that are due.
     fn recheck(&mut self) {
         let now = self.shared.time.since_boot();
-        let (due, later) = std::mem::take(&mut self.rechecks).into_iter().partition(|look| look.due <= now);
+        let all = std::mem::take(&mut self.rechecks);
+        let (due, later): (Vec<Recheck>, _) = all.into_iter().partition(|recheck| recheck.due <= now);
         self.rechecks = later;
         for recheck in due {
-            self.look(&recheck);
-        }
-    }
-
-    fn look(&self, recheck: &Recheck) {
-        match recheck.look(&self.shared.stop) {
-            Err(error) => tracing::warn!(watch = %self.name, %error, "no second look"),
-            Ok(shown) => {
-                let step = |book: &mut Book, _: Mint<'_>| -> Happened {
-                    shown.iter().flat_map(|(alert, shown)| annotate(book, alert, *shown)).collect()
-                };
-                self.shared.desk.make(&Change::of(&step), self.shared.time.now());
-            }
+            recheck.take(self.shared, &self.shared.stop);
         }
     }
 }
@@ -178,8 +153,7 @@ impl<'a> Runner<'a> {
 impl Agenda {
     /// The agenda of a watch, which goes on where the last one ended: before the daemon was started anew.
     fn of(shared: &Shared, watch: &WatchConfig) -> Self {
-        let last = shared.desk.with_store(|store| store.get(&started_key(&watch.name))).ok().flatten();
-        let last = last.and_then(|text| text.parse::<Timestamp>().ok());
+        let last = last_started(&shared.desk, &watch.name);
         let (wall, since_boot) = (shared.time.wall(), shared.time.since_boot());
         match &watch.schedule {
             Schedule::Every { interval } => {
