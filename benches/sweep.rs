@@ -1,6 +1,7 @@
 //! A whole sweep of a /20 and the six risky ports over the simulated network, on one thread and in virtual time: what
 //! the engine itself costs, without a kernel. `cargo bench --bench sweep`; it measures and asserts nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use divan::Bencher;
@@ -49,7 +50,7 @@ fn plan() -> Plan {
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),
-        watched: Vec::new(),
+        watched: BTreeSet::new(),
         vantage: Vantage {
             host: "sim".into(),
             engine: "sim".into(),

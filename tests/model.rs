@@ -6,6 +6,7 @@
 //!
 //! Each model is as small as its question: two or three threads, one or two steps each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use loom::sync::Arc;
@@ -436,7 +437,7 @@ fn plan() -> &'static Plan {
         routes: std::sync::Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::all(),
-        watched: Vec::new(),
+        watched: BTreeSet::new(),
         vantage: Vantage {
             host: "model".into(),
             engine: "sim".into(),

@@ -1,6 +1,7 @@
 //! A hundred million targets fit into 256 MiB: the board of such a sweep is laid out in full, and the kernel is
 //! asked what the process has needed. Alone in its file, because the answer is the whole process's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portreeve::sweep::board::Board;
@@ -32,7 +33,7 @@ fn a_hundred_million_targets_fit_into_256_mebibytes() {
         routes: Arc::default(),
         source_ports: SourcePorts { first: 16_384, count: 16_384 },
         wanted: StateSet::default(),
-        watched: Vec::new(),
+        watched: BTreeSet::new(),
         vantage: Vantage {
             host: String::new(),
             engine: String::new(),

@@ -1,7 +1,7 @@
 //! The whole engine over a simulated network, in virtual time. Every failure names the seed that repeats it:
 //! `PORTREEVE_SEED=n cargo test --test sim`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -53,7 +53,7 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         routes: Arc::default(),
         source_ports: PORTS,
         wanted: StateSet::all(),
-        watched: Vec::new(),
+        watched: BTreeSet::new(),
         vantage: Vantage {
             host: "sim".into(),
             engine: "sim".into(),
@@ -214,6 +214,63 @@ fn a_receiver_that_never_sees_makes_everything_unknown_and_nothing_filtered() {
         assert_eq!((report.ledger.unknown, report.verdict), (128, Verdict::Blind), "seed {seed}: {report:?}");
         assert_eq!(report.unknown_reasons, BTreeMap::from([(UnknownReason::ReceiverDropped, 128)]));
         assert!(notebook.0.values().all(|o| o.state == State::Unknown), "seed {seed}");
+    }
+}
+
+/// Sweeps a network of every behaviour, of which these targets are watched.
+fn sweep_watching(seed: u64, rules: SimRules, watched: BTreeSet<Target>) -> Outcome {
+    let scope = scope("198.18.0.0/24", "risky");
+    let (network, _) = mixed(&scope, rules);
+    let plan = Plan { wanted: StateSet::default(), watched, ..plan(scope, seed) };
+    run_simulated(&plan, &network, &KEY, &mut Notebook::default()).expect("a report")
+}
+
+/// Some of each behaviour, and the same with two that are not swept.
+fn some_watched(truth: &HashMap<Target, Behaviour>) -> (HashSet<Target>, BTreeSet<Target>) {
+    let mut all: Vec<Target> = truth.keys().copied().collect();
+    all.sort_unstable();
+    let watched: HashSet<Target> = all.iter().step_by(7).copied().collect();
+    let outside = [("198.18.1.0", 22), ("198.18.0.1", 4)];
+    let outside = outside.map(|(ip, port)| Target { ip: ip.parse().expect(ip), port, ..all[0] });
+    (watched.clone(), watched.into_iter().chain(outside).collect())
+}
+
+/// Whatever its state is, it is known of each watched target once, and costs not a packet.
+#[test]
+fn of_each_target_that_is_watched_one_last_word_is_kept() {
+    for seed in seeds() {
+        let rules = SimRules { seed, ..SimRules::default() };
+        let (_, truth) = mixed(&scope("198.18.0.0/24", "risky"), rules.clone());
+        let (watched, named) = some_watched(&truth);
+        let behaviours: HashSet<_> = watched.iter().map(|target| expected(truth[target])).collect();
+        assert_eq!(behaviours.len(), 5, "seed {seed}: one of each is watched");
+        let outcome = sweep_watching(seed, rules.clone(), named);
+        assert_eq!(outcome.report.verdict, Verdict::Complete, "seed {seed}: {:?}", outcome.report);
+        let mut known: Vec<_> = outcome.watched.iter().map(|seen| (seen.target, seen.state)).collect();
+        known.sort_unstable();
+        let mut due: Vec<_> = watched.iter().map(|target| (*target, expected(truth[target]).0)).collect();
+        due.sort_unstable();
+        assert_eq!(known, due, "seed {seed}");
+        let without = sweep_watching(seed, rules, BTreeSet::new());
+        assert!(without.watched.is_empty(), "seed {seed}");
+        assert_eq!(outcome.report.ledger, without.report.ledger, "seed {seed}");
+        assert_eq!(outcome.report.packets, without.report.packets, "seed {seed}");
+    }
+}
+
+#[test]
+fn of_whoever_is_watched_and_not_seen_it_is_known_that_nothing_is() {
+    for seed in seeds() {
+        let blind = vec![(Tick::from_nanos(0), Tick::from_nanos(u64::MAX))];
+        let rules = SimRules { seed, blind, ..SimRules::default() };
+        let (_, truth) = mixed(&scope("198.18.0.0/24", "risky"), rules.clone());
+        let (watched, named) = some_watched(&truth);
+        let known = sweep_watching(seed, rules, named).watched;
+        let told: HashSet<_> = known.iter().map(|seen| seen.target).collect();
+        assert_eq!((known.len(), told), (watched.len(), watched), "seed {seed}");
+        let why = |seen: &Observation| (seen.state, seen.unknown);
+        let unseen = (State::Unknown, Some(UnknownReason::ReceiverDropped));
+        assert!(known.iter().all(|seen| why(seen) == unseen), "seed {seed}: {known:?}");
     }
 }
 

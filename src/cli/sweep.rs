@@ -1,5 +1,6 @@
 //! `portreeve sweep`: one job, what it finds told, and an exit status.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a>
         fuse: args.fuse,
         verify: !args.no_verify,
         listed: args.states.0,
-        watched: Vec::new(),
+        watched: BTreeSet::new(),
     }
 }
 

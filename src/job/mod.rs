@@ -18,7 +18,7 @@ mod second_look;
 pub mod settle;
 pub mod vitals;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub struct Job<'a> {
     /// The states that the listener wants to hear of, beside open and conflict.
     pub listed: StateSet,
     /// Targets whose last state is wanted whatever it is, see [`Outcome::watched`].
-    pub watched: Vec<Target>,
+    pub watched: BTreeSet<Target>,
 }
 
 /// Why a job has no outcome.

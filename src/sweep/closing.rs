@@ -309,7 +309,7 @@ mod tests {
             routes: Arc::default(),
             source_ports: SourcePorts { first: 16_384, count: 16_384 },
             wanted: StateSet::all(),
-            watched: Vec::new(),
+            watched: std::collections::BTreeSet::new(),
             vantage: Vantage {
                 host: "test".into(),
                 engine: "sim".into(),

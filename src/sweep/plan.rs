@@ -1,5 +1,6 @@
 //! The plan of one sweep: everything that decides what it does.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub struct Plan {
     /// Which states the observer wants to hear of.
     pub wanted: StateSet,
     /// Targets whose last state is handed over with the report, whatever it is. Those that are not in scope are not.
-    pub watched: Vec<Target>,
+    pub watched: BTreeSet<Target>,
     /// Where the sweep looks from.
     pub vantage: Vantage,
 }

@@ -128,19 +128,19 @@ impl Watcher {
 }
 
 /// The targets whose state must be known at the end whatever it is: those that must be open, and those that were.
-fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathered) -> Vec<Target> {
+fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathered) -> BTreeSet<Target> {
     let known = desk.with_store(|store| store.open_targets(&watch.name)).unwrap_or_default();
     let mut targets = BTreeSet::from_iter(known);
     if let Ok(scope) = gathered.settings.scope() {
         targets.extend(expected(&config.expect, &scope));
     }
-    targets.into_iter().collect()
+    targets
 }
 
 fn sweep(
     gathered: Gathered,
     allowlist: &Allowlist,
-    watched: Vec<Target>,
+    watched: BTreeSet<Target>,
     time: &Time,
     interrupt: &SignalFlag,
 ) -> Result<(Outcome, Run), CycleError> {
