@@ -70,6 +70,22 @@ host-cap           sim     a_sweep_keeps_its_rate_its_host_cap_and_the_space_bet
 network-cap        sim     a_sweep_keeps_the_cap_of_each_network
 tries-apart        sim     tries_are_a_second_apart
 verified           lib     policy::finding::tests::a_handshake_that_fails_takes_a_step_off_and_says_so
+usurped-named      lib     sweep::watch::tests::somebody_else_who_answers_is_named_although_silence_was_noticed_first
+watched-kept       sim     of_whoever_is_watched_and_not_seen_it_is_known_that_nothing_is
+gone-complete      alerts  an_exposure_is_told_at_first_sight_and_resolved_by_a_complete_sweep_only
+gone-folded        alerts  a_host_that_comes_to_accept_everything_resolves_nothing
+three-failures     alerts  what_must_be_open_is_told_after_three_failures_and_once
+flapping           alerts  five_changes_are_one_flapping_alert_with_a_beginning_and_an_end
+storm              alerts  a_storm_is_one_message_to_people_and_every_event_to_machines
+silenced           alerts  people_are_not_disturbed_by_what_is_over_when_the_silence_ends
+outage-in-scope    lib     policy::outage::tests::only_what_is_in_scope_is_listed_however_much_is_named
+outage-graded      lib     policy::outage::tests::a_grade_says_what_the_expectation_does_not
+behind-database    desk    trouble::an_end_that_is_only_in_memory_does_not_overtake_a_beginning_that_is_in_the_database
+noted-delivery     desk    trouble::what_was_delivered_and_could_not_be_noted_is_not_delivered_again
+fewest-attempts    desk    delivery::a_clock_that_is_set_gives_nothing_up_and_holds_nothing_back
+left-alone         desk    delivery::a_receiver_is_left_alone_for_as_long_as_it_asks
+given-up           desk    delivery::what_no_receiver_takes_is_given_up_with_its_reason_and_that_is_told_elsewhere
+clock-moved        store   outbox::a_step_of_the_clock_moves_what_waits
 END
 }
 
@@ -140,6 +156,39 @@ switches() {
         'networks: Books::new(hosts, network_pps.filter(|_| !OUT(network-cap))),'
     put src/sweep/caps.rs 'left: Books::new(hosts, network_pps),' \
         'left: Books::new(hosts, network_pps.filter(|_| !OUT(network-cap))),'
+    put src/sweep/watch.rs 'let is_worse = reason == UnknownReason::CanariesChanged' \
+        'let is_worse = !OUT(usurped-named) && reason == UnknownReason::CanariesChanged'
+    put src/sweep/closing.rs 'plan.watched.iter().filter_map(position);' \
+        'plan.watched.iter().filter_map(position).filter(|_| !OUT(watched-kept));'
+    put src/alert/judge.rs 'FindingKind::Exposure if seen.complete =>' \
+        'FindingKind::Exposure if seen.complete || OUT(gone-complete) =>'
+    put src/alert/judge.rs 'true if folded.contains(&target.ip) =>' \
+        'true if folded.contains(&target.ip) && !OUT(gone-folded) =>'
+    put src/alert/advance.rs 'let is_enough = alert.failures >= judgement.patience.failures;' \
+        'let is_enough = alert.failures >= judgement.patience.failures || OUT(three-failures);'
+    put src/alert/advance.rs 'false => !is_gone && flips >= u32::from(rules.flap_flips),' \
+        'false => !OUT(flapping) && !is_gone && flips >= u32::from(rules.flap_flips),'
+    put src/alert/tell.rs 'let is_storm = fingerprints.len() > telling.rules.storm_above as usize;' \
+        'let is_storm = fingerprints.len() > telling.rules.storm_above as usize && !OUT(storm);'
+    put src/alert/tell.rs '&& record.alert.muted.is_none()
+            && record.alert.finding.kind' '&& (record.alert.muted.is_none() || OUT(silenced))
+            && record.alert.finding.kind'
+    put src/policy/outage.rs 'for range in subtract(scope.ranges(), &outside) {' \
+        'for range in subtract(scope.ranges(), if OUT(outage-in-scope) { &[] } else { &outside }) {'
+    put src/policy/outage.rs 'let class = expectation.class.clone().unwrap_or(class);' \
+        'let class = expectation.class.clone().filter(|_| !OUT(outage-graded)).unwrap_or(class);'
+    put src/watch/desk.rs 'any(|row| !inner.afloat.is_settled(sink, row))' \
+        'any(|row| !inner.afloat.is_settled(sink, row) && !OUT(behind-database))'
+    put src/watch/desk.rs 'filter(|row| !inner.afloat.holds_back(sink, row.row, now))' \
+        'filter(|row| OUT(noted-delivery) || !inner.afloat.holds_back(sink, row.row, now))'
+    put src/watch/messenger.rs 'if attempts >= FEWEST_ATTEMPTS &&' \
+        'if (attempts >= FEWEST_ATTEMPTS || OUT(fewest-attempts)) &&'
+    put src/watch/backoff.rs 'self.until.filter(|until| *until > now)' \
+        'self.until.filter(|until| *until > now && !OUT(left-alone))'
+    put src/watch/messenger.rs 'desk.report(finding, true, Some(&self.sink), now);' \
+        'if !OUT(given-up) { desk.report(finding, true, Some(&self.sink), now); }'
+    put src/store/outbox.rs 'let delta = i64::try_from(delta.as_millis()).unwrap_or_default();' \
+        'let delta = if OUT(clock-moved) { 0 } else { i64::try_from(delta.as_millis()).unwrap_or_default() };'
     put src/policy/finding.rs 'verified: Some(verification == Verification::Verified),' \
         'verified: Some(verification == Verification::Verified || OUT(verified)),'
 }
@@ -196,15 +245,15 @@ declare -A PROGRAMS
 build() {
     local line said=$WORK/build.log
     (cd -- "$TREE" && RUSTFLAGS='' cargo test --no-run --target-dir "$WORK/target" \
-        --lib --test sim --test onlink --test connect) >"$said" 2>&1 || {
+        --lib --test sim --test onlink --test connect --test alerts --test desk --test store) >"$said" 2>&1 || {
         tail -n 40 "$said" >&2
         die "the copy does not compile"
     }
     while read -r line; do
-        [[ $line =~ Executable\ (unittests\ src/lib.rs|tests/([a-z_]+).*\.rs)\ \((.*)\) ]] || continue
+        [[ $line =~ Executable\ (unittests\ src/lib.rs|tests/([a-z_]+)[a-z/_]*\.rs)\ \((.*)\) ]] || continue
         PROGRAMS[${BASH_REMATCH[2]:-lib}]=${BASH_REMATCH[3]}
     done <"$said"
-    ((${#PROGRAMS[@]} == 4)) || die "cannot make out the test programs in $said"
+    ((${#PROGRAMS[@]} == 7)) || die "cannot make out the test programs in $said"
 }
 
 # Runs a test with this check taken out; prints "passed", "failed" or "did not run".

@@ -29,7 +29,7 @@ use portreeve::target::scope::Shard;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
 use portreeve::watch::cycle;
-use portreeve::watch::housekeeping::Note;
+use portreeve::watch::housekeeping::{Note, Skip};
 use serde::Serialize;
 use serde_json::{Value, json};
 use ulid::Ulid;
@@ -587,6 +587,9 @@ fn the_schema_knows_what_the_daemon_says_of_itself() {
         let said = cycle::event(what, time(), &Note::new(what, time()), None);
         schema.check(&said.body).unwrap_or_else(|mistake| panic!("{mistake}: {}", said.body));
     }
+    let skip = Skip::new("risky", 2, "the sweep was still busy", time());
+    let said = cycle::event("sweep.skipped", time(), &skip, None);
+    schema.check(&said.body).unwrap_or_else(|mistake| panic!("{mistake}: {}", said.body));
     let (run, look) = (declared(), stopped());
     for report in reports() {
         let completed = run.completed(time(), &report, &look, 2);
