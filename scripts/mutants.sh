@@ -82,7 +82,7 @@ outage-in-scope    lib     policy::outage::tests::only_what_is_in_scope_is_liste
 outage-graded      lib     policy::outage::tests::a_grade_says_what_the_expectation_does_not
 behind-database    desk    trouble::an_end_that_is_only_in_memory_does_not_overtake_a_beginning_that_is_in_the_database
 noted-delivery     desk    trouble::what_was_delivered_and_could_not_be_noted_is_not_delivered_again
-fewest-attempts    desk    delivery::a_clock_that_is_set_gives_nothing_up_and_holds_nothing_back
+fewest-attempts    desk    delivery::what_is_old_is_tried_often_enough_before_it_is_given_up
 left-alone         desk    delivery::a_receiver_is_left_alone_for_as_long_as_it_asks
 given-up           desk    delivery::what_no_receiver_takes_is_given_up_with_its_reason_and_that_is_told_elsewhere
 clock-moved        store   outbox::a_step_of_the_clock_moves_what_waits

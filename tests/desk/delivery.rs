@@ -85,6 +85,22 @@ fn what_no_receiver_takes_is_given_up_with_its_reason_and_that_is_told_elsewhere
     assert!(letters[0].why.starts_with("given up after "), "{letters:?}");
 }
 
+/// Whoever was not there for a week, as a machine that was off, has not tried.
+#[test]
+fn what_is_old_is_tried_often_enough_before_it_is_given_up() {
+    let mut left = 3;
+    let conduct = Box::new(move |_: &Message, _| {
+        left -= 1;
+        if left >= 0 { retry("down") } else { Delivery::Delivered }
+    });
+    let mut office = Office::new(vec![("soc", conduct), ("ops", takes_all())]);
+    office.see(&[22]);
+    office.hands.pass(7 * 24 * 60 * MINUTE);
+    office.pass(4, 5 * MINUTE);
+    assert_eq!(office.told("soc"), ["exposure 22 firing"]);
+    assert_eq!(office.books()["soc"], (1, 1, 0, 0));
+}
+
 #[test]
 fn what_is_refused_holds_up_nothing_behind_it() {
     let refuse = |message: &Message| crate::harness::in_short(message).contains("22 ");

@@ -72,7 +72,7 @@ fn what_was_not_delivered_in_that_time_is_delivered_after_it() {
     let mut is_down = 6;
     let conduct = Box::new(move |_: &portreeve::sink::message::Message, _| {
         is_down -= 1;
-        if is_down >= 0 { crate::harness::retry("down") } else { Delivery::Delivered }
+        if is_down >= 0 { retry("down") } else { Delivery::Delivered }
     });
     let mut office = Office::new(vec![("soc", conduct), ("ops", takes_all())]);
     let other = keep_busy(&office);
