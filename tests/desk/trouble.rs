@@ -70,7 +70,7 @@ fn what_was_delivered_and_could_not_be_noted_is_not_delivered_again() {
 #[test]
 fn what_was_not_delivered_in_that_time_is_delivered_after_it() {
     let mut is_down = 6;
-    let conduct = Box::new(move |_: &portreeve::sink::message::Message, _| {
+    let conduct = Box::new(move |_: &Message, _| {
         is_down -= 1;
         if is_down >= 0 { retry("down") } else { Delivery::Delivered }
     });
