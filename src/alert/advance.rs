@@ -5,7 +5,7 @@ use ulid::Ulid;
 
 use super::life::{Alert, Phase, Resolution};
 use super::notice::Transition;
-use super::record::{Record, Tally, Told};
+use super::record::{Record, Tally};
 use super::rules::AlertRules;
 use crate::policy::class::Class;
 use crate::policy::finding::Finding;
@@ -62,7 +62,7 @@ pub fn advance(
     let Some(mut record) = begin(known, judgement, now, mint) else {
         return Advanced { record: None, transition: None };
     };
-    let was = (record.alert.state, record.alert.finding.severity);
+    let (was, before) = (record.alert.state, record.alert.finding.severity);
     let flapped = record.alert.flapping;
     match judgement.holds {
         Ok(()) => hold(&mut record.alert, &mut record.tally, judgement, now),
@@ -79,15 +79,17 @@ pub fn advance(
         };
     }
     settle(&mut record.alert, record.tally, judgement, flapped, now);
+    // What has been as bad before, and was better meanwhile, is no news.
+    let worst = Some(record.worst.unwrap_or(before)).filter(|_| was == Phase::Firing);
+    let severity = record.alert.finding.severity;
+    record.worst =
+        (record.alert.state == Phase::Firing).then(|| worst.map_or(severity, |worst| worst.max(severity)));
     let transition = match (flapped, record.alert.flapping, was, record.alert.state) {
         (false, true, ..) => Some(Transition::FlappingStarted),
         (true, false, ..) => Some(Transition::FlappingEnded),
         (true, true, ..) => None,
-        (.., (Phase::Firing, _), Phase::Resolved) => Some(Transition::Resolved),
-        (.., (Phase::Firing, severity), Phase::Firing) if record.alert.finding.severity > severity => {
-            Some(Transition::Escalated)
-        }
-        (.., (Phase::Firing, _), Phase::Firing) => None,
+        (.., Phase::Firing, Phase::Resolved) => Some(Transition::Resolved),
+        (.., Phase::Firing, Phase::Firing) => (record.worst > worst).then_some(Transition::Escalated),
         (.., Phase::Firing) => Some(Transition::Firing),
         _ => None,
     };
@@ -106,7 +108,7 @@ fn begin(known: Option<Record>, judgement: &Judgement, now: Timestamp, mint: Min
         return known;
     }
     let alert = Alert::pending(judgement.finding.clone(), judgement.class.clone(), mint(), now);
-    Some(Record { alert, tally, told: Told::No, remind_at: None })
+    Some(Record { tally, ..Record::new(alert) })
 }
 
 fn hold(alert: &mut Alert, tally: &mut Tally, judgement: &Judgement, now: Timestamp) {

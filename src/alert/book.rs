@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::advance::{Judgement, Mint, advance};
-use super::life::Phase;
+use super::life::{Alert, Phase};
 use super::notice::{Notice, SweepRef, Transition};
-use super::record::Record;
+use super::record::{Record, Told};
 use super::rules::AlertRules;
+use crate::policy::class::Class;
 use crate::policy::finding::Fingerprint;
 
 /// How long a firing alert's last sight may be ahead of what is kept of it: ten thousand alerts that only go on are
@@ -71,6 +72,32 @@ impl Book {
     /// From now on nothing has changed.
     pub fn close(&mut self) {
         self.changed.clear();
+    }
+
+    /// Notes which sinks of people are told this. Whoever has been told that it is over has heard nothing.
+    pub fn note_heard(&mut self, word: &Word, people: BTreeSet<String>) {
+        let alert = &word.notice.alert;
+        let fingerprint = &alert.finding.fingerprint;
+        let is_over = alert.state == Phase::Resolved;
+        let is_known = |record: &Record| match is_over {
+            true => record.heard.is_empty(),
+            false => people.is_subset(&record.heard),
+        };
+        if self.get(fingerprint).is_none_or(is_known) {
+            return;
+        }
+        self.change(fingerprint, |record| match is_over {
+            true => record.heard.clear(),
+            false => record.heard.extend(people),
+        });
+    }
+
+    /// The alerts of a class that people have been told of by the one message about a storm, and that go on.
+    pub fn in_storm(&self, class: &Class) -> impl Iterator<Item = &Alert> {
+        let is_meant = move |record: &&Record| {
+            record.told == Told::Storm && record.alert.state == Phase::Firing && record.alert.class == *class
+        };
+        self.records().filter(is_meant).map(|record| &record.alert)
     }
 
     /// Changes one alert, and notes that.

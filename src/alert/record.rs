@@ -1,9 +1,12 @@
 //! What is kept of an alert from one sweep to the next: the alert itself, and what nobody outside needs to see.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::life::Alert;
+use crate::target::ports::Severity;
 
 /// An alert as the store has it, one for each fingerprint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -19,6 +22,21 @@ pub struct Record {
     /// When they are to be told again, if nothing happens until then.
     #[serde(default)]
     pub remind_at: Option<Timestamp>,
+    /// The sinks of people that have heard that it fires, and not yet that it no longer does. Routes may lead elsewhere
+    /// by then, because the alert or the configuration has become another.
+    #[serde(default)]
+    pub heard: BTreeSet<String>,
+    /// The worst that it has been since it began to fire.
+    #[serde(default)]
+    pub worst: Option<Severity>,
+}
+
+impl Record {
+    /// An alert of which nobody knows yet.
+    pub fn new(alert: Alert) -> Self {
+        let (tally, told) = (Tally::default(), Told::No);
+        Record { alert, tally, told, remind_at: None, heard: BTreeSet::new(), worst: None }
+    }
 }
 
 /// What has been counted of a target that must be open.

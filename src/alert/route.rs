@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::life::Alert;
 use super::silence::Matcher;
 use crate::policy::class::Class;
-use crate::policy::kind::Rule;
+use crate::policy::kind::{FindingKind, Rule};
 
 /// `[route]`: names of sinks.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -55,6 +55,25 @@ impl Routes {
         sinks
     }
 
+    /// The sinks that hear of a storm: those that would hear of any of its members, if no exception is about storms.
+    pub fn sinks_of_storm<'a>(&self, storm: &Alert, members: impl Iterator<Item = &'a Alert>) -> Vec<&str> {
+        let is_about_storms = |exception: &RouteMatch| {
+            exception.matcher.kinds.contains(&FindingKind::Storm) && exception.fits(storm)
+        };
+        if self.matches.iter().any(is_about_storms) {
+            return self.sinks(storm);
+        }
+        let mut sinks = Vec::new();
+        for member in members {
+            for sink in self.sinks(member) {
+                if !sinks.contains(&sink) {
+                    sinks.push(sink);
+                }
+            }
+        }
+        sinks
+    }
+
     /// The sinks of a class. What keeps the program from its work goes where health goes, if nothing else is said.
     pub fn of_class(&self, class: &Class) -> &[String] {
         let fallback = || if *class == Class::own() { self.classes.get(&Class::health()) } else { None };
@@ -85,7 +104,6 @@ fn add<'r>(sinks: &mut Vec<&'r str>, more: &'r [String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::kind::FindingKind;
     use crate::target::ports::Severity;
 
     /// An alert as it comes out of the database.

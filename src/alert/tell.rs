@@ -4,7 +4,7 @@
 //! that fires while they are not to be disturbed is told when the silence ends, if it still fires then, and is never
 //! told if it does not; one that they have been told of is always told to be over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -143,25 +143,20 @@ fn tell_storms(
     telling: &Telling<'_>,
     mint: Mint<'_>,
 ) {
-    let mut members: BTreeMap<Class, Vec<&Finding>> = BTreeMap::new();
-    for record in book.records().filter(|record| record.told == Told::Storm) {
-        if record.alert.finding.kind != FindingKind::Storm && record.alert.state == Phase::Firing {
-            members.entry(record.alert.class.clone()).or_default().push(&record.alert.finding);
-        }
-    }
     // A storm that nothing is left of has ended, and is told of as well.
     let is_storm = |record: &&Record| {
         record.alert.finding.kind == FindingKind::Storm && record.alert.state == Phase::Firing
     };
-    for record in book.records().filter(is_storm) {
-        members.entry(record.alert.class.clone()).or_default();
-    }
-    let judge = |(class, found): (Class, Vec<&Finding>)| {
-        let finding = Finding::storm(&class, &found, telling.now);
+    let going_on = book.records().filter(is_storm).map(|record| &record.alert.class);
+    let classes: BTreeSet<&Class> = stormy.iter().chain(going_on).collect();
+    let judge = |class: &Class| {
+        let found: Vec<&Finding> = book.in_storm(class).map(|alert| &alert.finding).collect();
+        let finding = Finding::storm(class, &found, telling.now);
         let holds = if found.is_empty() { Err(Resolution::Seen) } else { Ok(()) };
+        let class = class.clone();
         (Judgement { finding, class, holds, patience: Patience::NONE }, found.len())
     };
-    let judgements: Vec<(Judgement, usize)> = members.into_iter().map(judge).collect();
+    let judgements: Vec<(Judgement, usize)> = classes.into_iter().map(judge).collect();
     for (judgement, count) in judgements {
         let fingerprint = judgement.finding.fingerprint.clone();
         let transition = book.advance(&judgement, telling.rules, telling.now, mint);
@@ -171,13 +166,37 @@ fn tell_storms(
         }
         // More of the same, and again too many at once: that is told too.
         let grown = stormy.contains(&judgement.class).then_some(Transition::Escalated);
-        let Some(transition) = transition.or(grown) else { continue };
-        let told = if transition == Transition::Resolved { Told::No } else { Told::Each };
-        let remind_at = next_reminder(telling.rules, telling.now).filter(|_| told != Told::No);
-        book.change(&fingerprint, |record| (record.told, record.remind_at) = (told, remind_at));
-        let notice = book.notice(&fingerprint, transition, telling.sweep, telling.now, mint);
-        words.extend(notice.map(|notice| Word { notice, audience: Audience::Everybody, in_storm: false }));
+        words.extend(tell_storm(book, &fingerprint, transition.or(grown), telling, mint));
     }
+}
+
+/// Tells of one storm, as of any alert: people are left alone while it is muted, are told afterwards if it still goes
+/// on, and of its end if they have been told of it.
+fn tell_storm(
+    book: &mut Book,
+    fingerprint: &Fingerprint,
+    transition: Option<Transition>,
+    telling: &Telling<'_>,
+    mint: Mint<'_>,
+) -> Option<Word> {
+    let record = book.get(fingerprint)?;
+    let fires = record.alert.state == Phase::Firing;
+    let muted = (telling.mute)(&record.alert).filter(|_| fires);
+    let (is_known, may_disturb) = (record.told != Told::No, muted.is_none());
+    let is_due = fires && !is_known && may_disturb;
+    let told = if fires && (is_known || may_disturb) { Told::Each } else { Told::No };
+    let audience = match transition {
+        None => Audience::People,
+        Some(_) if is_due || is_known && (may_disturb || !fires) => Audience::Everybody,
+        Some(_) => Audience::Events,
+    };
+    let transition = transition.or(is_due.then_some(Transition::Firing))?;
+    let remind_at = next_reminder(telling.rules, telling.now).filter(|_| told != Told::No);
+    book.change(fingerprint, |record| {
+        (record.told, record.remind_at, record.alert.muted) = (told, remind_at, muted);
+    });
+    let notice = book.notice(fingerprint, transition, telling.sweep, telling.now, mint)?;
+    Some(Word { notice, audience, in_storm: false })
 }
 
 fn next_reminder(rules: &AlertRules, now: Timestamp) -> Option<Timestamp> {

@@ -14,7 +14,7 @@ use super::afloat::{Afloat, Letter, Outcome, Ticket};
 use super::bell::Bell;
 use super::standing::Standing;
 use crate::alert::advance::{Judgement, Mint, Patience};
-use crate::alert::book::Book;
+use crate::alert::book::{Book, Word};
 use crate::alert::judge;
 use crate::alert::life::{Alert, Phase, Resolution};
 use crate::alert::notice::SweepRef;
@@ -313,11 +313,11 @@ pub(super) fn work(
     let mute = |alert: &Alert| standing.mute(silences, alert, now);
     let telling = Telling { rules: &standing.rules, mute: &mute, sweep: change.sweep, now };
     let words = tell(book, &happened, &telling, &mut mint);
-    let letter = |word| {
-        let sinks = standing.sinks_of(&word, change.except);
+    let mut letter = |word: Word| {
+        let sinks = standing.address(&word, book, change.except);
         Letter { message: Message::Alert(Box::new(word.notice)), sinks }
     };
-    let mut letters: Vec<Letter> = words.into_iter().map(letter).collect();
+    let mut letters: Vec<Letter> = words.into_iter().map(&mut letter).collect();
     let event =
         |event: &Event| Letter { message: Message::Event(event.clone()), sinks: standing.event_sinks() };
     letters.extend(change.events.iter().map(event));

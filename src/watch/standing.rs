@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::alert::book::{Audience, Word};
+use crate::alert::book::{Audience, Book, Word};
 use crate::alert::life::Alert;
 use crate::alert::maintenance::Maintenance;
 use crate::alert::route::Routes;
 use crate::alert::rules::AlertRules;
 use crate::alert::silence::Silence;
 use crate::config::file::Config;
+use crate::policy::kind::FindingKind;
 
 /// What holds at the moment.
 #[derive(Clone, Debug, Default)]
@@ -48,15 +49,32 @@ impl Standing {
         window.map(|window| format!("maintenance: {}", window.name))
     }
 
-    /// The sinks that a word goes to, each once. `except` is the one that it is about.
-    pub fn sinks_of(&self, word: &Word, except: Option<&str>) -> Vec<String> {
+    /// The sinks that a word goes to, each once, and notes who of them is told for people. `except` is the one that it
+    /// is about.
+    pub fn address(&self, word: &Word, book: &mut Book, except: Option<&str>) -> Vec<String> {
         let events = self.routes.events.iter().map(String::as_str);
         let events = events.filter(|_| word.audience != Audience::People);
-        let people = self.routes.sinks(&word.notice.alert).into_iter().filter(|sink| {
-            let tells_each = self.sinks.get(*sink).copied().unwrap_or(true);
-            word.audience != Audience::Events && (!word.in_storm || tells_each)
-        });
-        self.known(events.chain(people), except)
+        let people = self.known(self.people(word, book).into_iter(), except);
+        let sinks = self.known(events.chain(people.iter().map(String::as_str)), except);
+        book.note_heard(word, people.into_iter().collect());
+        sinks
+    }
+
+    /// The sinks of people that hear a word: those that the routes name, and whoever has heard of the alert before.
+    fn people<'s>(&'s self, word: &Word, book: &'s Book) -> Vec<&'s str> {
+        if word.audience == Audience::Events {
+            return Vec::new();
+        }
+        let alert = &word.notice.alert;
+        let mut people = match alert.finding.kind {
+            FindingKind::Storm => self.routes.sinks_of_storm(alert, book.in_storm(&alert.class)),
+            _ => self.routes.sinks(alert),
+        };
+        people.retain(|sink| !word.in_storm || self.sinks.get(*sink).copied().unwrap_or(true));
+        let heard =
+            book.get(&alert.finding.fingerprint).map(|record| record.heard.iter().map(String::as_str));
+        people.extend(heard.into_iter().flatten());
+        people
     }
 
     /// The sinks that hear of everything.

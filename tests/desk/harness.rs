@@ -21,6 +21,7 @@ use portreeve::sink::message::Message;
 use portreeve::store::Store;
 use portreeve::store::outbox::SinkBooks;
 use portreeve::sweep::verified::Confirmation;
+use portreeve::target::ports::Severity;
 use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
 use portreeve::watch::bell::Bell;
@@ -139,12 +140,19 @@ impl Office {
 
     /// These targets are open; every other alert about a target is over.
     pub fn see(&self, ports: &[u16]) -> Vec<Alert> {
+        let found: Vec<(u16, Severity)> = ports.iter().map(|port| (*port, Severity::High)).collect();
+        self.see_as(&found)
+    }
+
+    /// The same, each as bad as that.
+    pub fn see_as(&self, found: &[(u16, Severity)]) -> Vec<Alert> {
         let now = self.time.now();
-        let finding = |port: &u16| {
+        let finding = |(port, severity): &(u16, Severity)| {
             let target = Target { ip: [198, 18, 0, 9].into(), port: *port, transport: Transport::Tcp };
-            Finding::exposure(&target, State::Open, None, Confirmation::default(), now)
+            let finding = Finding::exposure(&target, State::Open, None, Confirmation::default(), now);
+            Finding { severity: *severity, ..finding }
         };
-        let found: Vec<Finding> = ports.iter().map(finding).collect();
+        let found: Vec<Finding> = found.iter().map(finding).collect();
         let step = |book: &mut Book, mint: Mint<'_>| {
             let is_gone = |finding: &&Finding| {
                 finding.kind == FindingKind::Exposure
@@ -231,7 +239,8 @@ pub fn retry(why: &str) -> Delivery {
     Delivery::Retry { why: why.to_owned(), after: None }
 }
 
-fn standing(rules: &AlertRules) -> Standing {
+/// What holds at that desk, to begin with.
+pub fn standing(rules: &AlertRules) -> Standing {
     let to = |sinks: &[&str]| sinks.iter().map(ToString::to_string).collect::<Vec<String>>();
     let classes =
         [(Class::security(), to(&["soc"])), (Class::health(), to(&["ops"])), (Class::own(), to(&["ops"]))];

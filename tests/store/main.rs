@@ -90,7 +90,7 @@ fn alert(n: u32, episode: u64, state: Phase, now: Timestamp) -> Alert {
 }
 
 fn record(alert: Alert) -> Record {
-    Record { alert, tally: Default::default(), told: Default::default(), remind_at: None }
+    Record::new(alert)
 }
 
 fn notice(n: u64, transition: Transition, alert: Alert, now: Timestamp) -> Notice {

@@ -60,7 +60,7 @@ impl Bench {
         let bench = Bench::empty();
         bench.write(|tx| {
             for (notice, told) in bench.alerts() {
-                tx.save(&Record { alert: notice.alert, tally: Default::default(), told, remind_at: None })?;
+                tx.save(&Record { told, ..Record::new(notice.alert) })?;
             }
             tx.sweep("risky", &bench.report(1, Verdict::Complete, -600), 2)?;
             tx.sweep("risky", &bench.report(2, Verdict::Degraded, -420), 2)?;
