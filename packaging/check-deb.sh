@@ -31,7 +31,7 @@ check_man() {
         fi
         while read -r name; do
             [[ -e $1/$name.1 ]] || fail "$page names $name(1), and there is none"
-        done < <(sed -n 's/^\(portreeve[a-z\\-]*\)(1)$/\1/p' "$page" | tr -d '[\\]')
+        done < <(sed -n 's/^\(portreeve[a-z\\-]*\)(1)$/\1/p' "$page" | tr -d '\134')
     done
 }
 
