@@ -17,4 +17,7 @@ cargo build --release --locked --bin portreeve
 target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 # Below target/release, which is where Cargo.toml looks for them, wherever that may be.
 packaging/docs.sh "$target/release/portreeve" "$target/release/packaging"
-cargo deb --no-build --locked "$@"
+# Without names and times in them, so that the same pages always give the same files.
+gzip -9n "$target/release/packaging/man/"*.1
+# The lines of a release build are for whoever looks into a crash of a checkout; they are four fifths of the program.
+cargo deb --no-build --locked --strip "$@"

@@ -46,7 +46,7 @@ check_docs() {
     check_completions "$1/completions/portreeve.bash" "$1/completions/_portreeve" "$1/completions/portreeve.fish"
 }
 
-# As it would lie on a machine: pages are unpacked, and units find the program that they start.
+# As it would lie on a machine, with the pages unpacked.
 check_deb() {
     local root=$1/root page unit example shown
     dpkg-deb -x "$2" "$root"
@@ -66,10 +66,10 @@ check_deb() {
         ! has systemd-analyze || systemd-analyze security --offline=true --no-pager --threshold=20 "$unit" | tail -n 1
     done
     [[ -x $root/usr/bin/portreeve ]] || fail 'the program is not there'
-    # What systemd complains of in units that are not ours is not asked about.
+    # Not asked about: units that are not ours, and that the program is not where it is not installed yet.
     if has systemd-analyze; then
-        shown=$(systemd-analyze verify --man=no --root="$root" portreeve.service portreeve-once.timer 2>&1 |
-            grep portreeve || :)
+        shown=$(systemd-analyze verify --man=no "$root"/usr/lib/systemd/system/portreeve{.service,-once.timer} 2>&1 |
+            grep portreeve | grep -v 'Command /usr/bin/portreeve is not executable' || :)
         [[ -z $shown ]] || fail "$shown"
     fi
     for example in "$root"/usr/share/doc/portreeve/examples/*.toml "$root/etc/portreeve/portreeve.toml"; do
@@ -78,7 +78,8 @@ check_deb() {
     for example in "$packaging"/examples/*; do
         cmp -- "$example" "$root/usr/share/doc/portreeve/examples/$(basename -- "$example")"
     done
-    ! has lintian || lintian --fail-on error,warning --tag-display-limit 0 "$2"
+    # Only a package of Debian's own has a bug that asks for it.
+    ! has lintian || lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$2"
 }
 
 work=$(mktemp -d)
