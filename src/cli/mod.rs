@@ -98,7 +98,7 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man(docs::ManArgs),
     /// Print the JSON Schema of the events that --format jsonl writes
     Schema,
 }
@@ -136,7 +136,7 @@ pub fn main() -> ExitCode {
         Command::Fuse(args) => fuse::run(&args),
         Command::Ports(args) => output::unless_left(ports::run(&args)),
         Command::Completions { shell } => output::unless_left(docs::completions(shell)),
-        Command::Man => output::unless_left(docs::man()),
+        Command::Man(args) => output::unless_left(docs::man(&args)),
         Command::Schema => output::unless_left(docs::schema()),
     };
     match result {
