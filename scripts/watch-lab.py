@@ -4,6 +4,7 @@ daemon itself. Only the standard library is used. Each point prints one line wit
 is 1 if it does not hold.
 """
 
+import datetime
 import hashlib
 import json
 import os
@@ -378,7 +379,7 @@ def judge(place, told, truth=None):
         bodies, ids = {}, set()
         for event in events:
             require(event["event"] != "forged", f"{name}: a header and a body with different identifiers")
-            if event["event"] == "torn":
+            if event["event"] in ("torn", "padding"):
                 # A kill in the middle of a line; the line comes once more, whole.
                 continue
             ids.add(event["id"])
@@ -399,7 +400,7 @@ def judge(place, told, truth=None):
         if truth is not None and name != "ops":
             require(firing(events) == truth, f"{name}: believes in {sorted(firing(events) ^ truth)}")
         words += len(ids)
-        repeats += sum(1 for event in events if event["event"] != "torn") - len(ids)
+        repeats += sum(1 for event in events if event["event"] not in ("torn", "padding")) - len(ids)
     checked = place.run("db", "check", "--database", str(place.store))
     require(checked.returncode == 0, f"db check: {checked.stdout} {checked.stderr}")
     return words, repeats
@@ -541,6 +542,7 @@ class Injector:
         nth = 1
         while self.one(role, calls, nth):
             nth += 1
+        print(f"  {role[0]} {role[1]}: {nth - 1} {calls}", file=sys.stderr, flush=True)
         if nth > 1:
             self.counts[f"{role[0]} {role[1]} {calls.split(',')[0]}"] = nth - 1
 
@@ -555,7 +557,9 @@ def inject():
         if only and only != f"{role[0]}{role[1]}":
             continue
         for calls in CALLS:
-            injector.all_of(role, calls)
+            # What this thread sends are the probes of its sweeps, thousands of them.
+            if role[0] != "watch" or "send" not in calls:
+                injector.all_of(role, calls)
     injector.well()
     words, repeats = finish(injector.place, injector.hook, injector.fleet)
     kinds = ", ".join(f"{count} {name}" for name, count in injector.counts.items())
@@ -599,7 +603,427 @@ def born():
     return f"{total} kills from the first moment of a database: {words} words, {repeats} twice by the same id, books closed"
 
 
-POINTS = {"kills": kills, "inject": inject, "born": born}
+# --- point 1: 65,536 x 6 -----------------------------------------------------------------------------------------
+
+
+def allow_all():
+    """Allows everything that is open in the lab from the beginning."""
+    by_port = {}
+    for line in pathlib.Path(os.environ["LAB_TRUTH"]).read_text().splitlines():
+        word, *rest = line.split()
+        if word == "open":
+            by_port.setdefault(rest[1], []).append(f'"{rest[0]}"')
+    table = '[[allow]]\nhosts = [{}]\nports = [{}]\nreason = "lab"\nowner = "lab"\nexpires = 2099-12-31\n'
+    return "".join(table.format(", ".join(hosts), port) for port, hosts in by_port.items())
+
+
+def opens():
+    """Services open and close at random moments somewhere in a large network."""
+    count, interval = setting("OPENS", 100), setting("INTERVAL", 10)
+    random.seed(setting("SEED", 1))
+    fleet, hook = Fleet(), Hook()
+    place = Place("opens", hook, allowlist=allow_all(), interval=f"{interval}s", rate_max=400000, second_look="5s", storm_above=20)
+    closed = [row.split()[:2] for row in open(os.environ["LAB_TABLE"], encoding="utf-8") if row.split()[2] == "closed"]
+    canary = os.environ["LAB_NETWORK"].split("/")[0]
+    chosen = [(ip, int(port)) for ip, port in random.sample(closed, count + 1) if ip != canary][:count]
+    place.start()
+    place.wait_sweeps(1, 120)
+    # Each is open for two intervals at least, so that a sweep has seen it, whenever that was.
+    begins = sorted(random.random() * count * setting("EVERY", 4.0) for _ in chosen)
+    orders = [(at, "open", target) for at, target in zip(begins, chosen)]
+    orders += [(at + interval * (2.2 + 2 * random.random()), "close", target) for at, _, target in orders]
+    moments = {}
+    began = time.monotonic()
+    for at, word, target in sorted(orders):
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        getattr(fleet, word)(target)
+        moments[target, "firing" if word == "open" else "resolved"] = time.time()
+    place.settle(set(), 3 * interval)
+    place.wait_sweeps(2, 4 * interval)
+    place.stop()
+    judge(place, told_to(place, hook), set())
+    told, late, seen = {}, [], set()
+    for at, event in hook.got:
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        require(event["event"] == "alert" and event["kind"] == "exposure", f"something else was told: {event}")
+        key = (event["ip"], event["port"]), event["transition"]
+        require(key in moments or event["transition"] == "annotated", f"told of nothing that was done: {event}")
+        told[key] = told.get(key, 0) + 1
+        if key in moments:
+            late.append((at - moments[key], event["transition"]))
+    require(all(told.get(key) == 1 for key in moments), f"not told once: {[key for key in moments if told.get(key) != 1]}")
+    others = [key for key in told if key not in moments]
+    require(not others, f"told besides: {others}")
+    health = lines(place.path / "ops.jsonl")
+    require(not health, f"the health sink was told: {health}")
+    latest = {word: max(delay for delay, other in late if other == word) for word in ("firing", "resolved")}
+    require(latest["firing"] <= interval + 5, f"an alert came {latest['firing']:.1f} s after its service opened")
+    sweeps = [event["duration_ms"] for event in lines(place.path / "siem.jsonl") if event["event"] == "sweep.completed"]
+    return (
+        f"{count} opened, {count} alerts, {count} resolves, nothing else; latest alert {latest['firing']:.1f} s after it opened, "
+        f"latest resolve {latest['resolved']:.1f} s, at an interval of {interval} s; {len(sweeps)} sweeps, the longest {max(sweeps) / 1000:.1f} s"
+    )
+
+
+# --- point 5: ten thousand at once -------------------------------------------------------------------------------
+
+
+def burst():
+    """Everything that the lab has open from the beginning is new in one sweep."""
+    truth = [line for line in open(os.environ["LAB_TRUTH"], encoding="utf-8") if line.startswith("open ")]
+    hook = Hook()
+    place = Place("burst", hook, interval="60s", rate_max=400000, storm_above=20)
+    place.start()
+    siem = place.path / "siem.jsonl"
+
+    def handed_over():
+        try:
+            return siem.read_text().count('"kind":"exposure"') >= len(truth) and hook.got
+        except FileNotFoundError:
+            return False
+
+    until(handed_over, 120, lambda: f"{len(truth)} events and a page; {place.said()}", 0.05)
+    ended = time.time()
+    until(lambda: pending_of(place) == 0, 10, "the outbox is empty")
+    booked = time.time()
+    # The time of this event is the moment at which the sweep, its handshakes included, was over.
+    words = lines(siem)
+    over = next(event for event in words if event["event"] == "sweep.completed")
+    begun = datetime.datetime.fromisoformat(over["time"]).timestamp()
+    status = pathlib.Path(f"/proc/{place.daemon.pid}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+    place.stop()
+    judge(place, told_to(place, hook))
+    events = [event for event in alerts(words) if event["transition"] == "firing" and event["kind"] == "exposure"]
+    pages = [(event["kind"], event["transition"]) for event in alerts(hook.events())]
+    require(pages == [("storm", "firing")], f"people were told {pages[:9]}")
+    require(len(events) == len(truth), f"{len(events)} events")
+    require(booked - begun < 5, f"handed over {booked - begun:.1f} s after the sweep")
+    return (
+        f"{len(events)} new exposures: {len(events)} events and one page, handed over {ended - begun:.2f} s after the sweep "
+        f"and its {over['second_look']['targets']} handshakes, booked {booked - begun:.2f} s after it; {peak:.0f} MiB at most"
+    )
+
+
+# --- point 6: idle -----------------------------------------------------------------------------------------------
+
+
+def burnt(pid):
+    """Seconds of processor time, and resident MiB."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), resident
+
+
+def idle():
+    """What a quiet watch costs."""
+    seconds = setting("IDLE", 300)
+    hook = Hook()
+    place = Place("idle", hook, interval="60s", second_look="5s", heartbeat="60s")
+    place.start()
+    place.wait_sweeps(1)
+    time.sleep(1)
+    before, _ = burnt(place.daemon.pid)
+    began, most = time.monotonic(), 0.0
+    while time.monotonic() - began < seconds:
+        time.sleep(1)
+        after, resident = burnt(place.daemon.pid)
+        most = max(most, resident)
+    percent = 100 * (after - before) / (time.monotonic() - began)
+    sweeps = place.sweeps()
+    place.stop()
+    require(percent < 1, f"{percent:.2f} % of a core")
+    require(most < 40, f"{most:.1f} MiB")
+    return f"{os.environ['LAB_NETWORK']} x 6 every 60 s: {percent:.2f} % of a core, {most:.1f} MiB, {sweeps} sweeps"
+
+
+def growth():
+    """Whether memory grows when a day's sweeps are made in minutes, with a change in each."""
+    seconds = setting("GROWTH", 600)
+    fleet, hook = Fleet(), Hook()
+    place = Place("growth", hook, second_look="1s", heartbeat="1s")
+    targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 32)
+    place.start()
+    place.wait_sweeps(5)
+    began, sizes, at = time.monotonic(), [], 0
+    while time.monotonic() - began < seconds:
+        fleet.open(targets[at % len(targets)])
+        if at > 0:
+            fleet.close(targets[(at - 1) % len(targets)])
+        at += 1
+        place.wait_sweeps(2)
+        sizes.append((time.monotonic() - began, burnt(place.daemon.pid)[1]))
+    sweeps = place.sweeps()
+    finish(place, hook, fleet)
+    third = seconds / 3
+    middle = max(size for when, size in sizes if third < when <= 2 * third)
+    last = max(size for when, size in sizes if when > 2 * third)
+    first = max(size for when, size in sizes if when <= third)
+    require(last - middle < 1, f"{first:.1f}, {middle:.1f}, {last:.1f} MiB in the thirds of the time")
+    return f"{sweeps} sweeps, {at} changes: {first:.1f}, {middle:.1f}, {last:.1f} MiB at most in the thirds of {seconds} s"
+
+
+# --- points 7 and 8: clocks and disks ------------------------------------------------------------------------------
+
+
+def faketime():
+    """The library that shows a program another time of day, without a word to the machine's own clock."""
+    found = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    require(found, "no libfaketime here (Debian: libfaketime)")
+    return str(found[0])
+
+
+class Clock:
+    """A time of day that can be set while the daemon runs. Monotonic clocks go on as they are."""
+
+    def __init__(self, path):
+        self.path = path
+        self.set(0)
+        self.env = {
+            "LD_PRELOAD": faketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(path),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, seconds):
+        # By renaming, so that nobody reads half of it.
+        new = self.path.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.rename(self.path)
+
+
+def clock():
+    """Steps of the clock, and back, while services open and close."""
+    year = 365 * 86400
+    done = []
+    for step in (-1, 3600, -3600, year, -year):
+        fleet, hook = Fleet(), Hook()
+        place = Place("clock", hook, interval="2s", heartbeat="2s")
+        clocks = Clock(place.path / "clock")
+        targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 4)
+        place.start(env=clocks.env)
+        place.wait_sweeps(1)
+        fleet.open(targets[1])
+        place.settle(fleet.is_open, 15)
+        clocks.set(step)
+        set_at, before = time.monotonic(), place.sweeps()
+        fleet.open(targets[2])
+        opened = place.settle(fleet.is_open, 15)
+        fleet.close(targets[1])
+        closed = place.settle(fleet.is_open, 15)
+        place.wait_sweeps(3)
+        passed, swept = time.monotonic() - set_at, place.sweeps() - before
+        require(abs(swept - passed / 2) <= 1.5, f"{step:+d} s: {swept} sweeps in {passed:.1f} s, one is due every 2 s")
+        clocks.set(0)
+        fleet.close(targets[2])
+        back = place.settle(fleet.is_open, 15)
+        time.sleep(3)
+        place.wait_sweeps(1)
+        place.stop()
+        judge(place, told_to(place, hook), set())
+        told = [(event["kind"], event["transition"]) for event in alerts(hook.events())]
+        require(sorted(told) == sorted([("exposure", "firing"), ("exposure", "resolved")] * 2), f"{step:+d} s: {told}")
+        own = [(event["kind"], event["transition"]) for event in alerts(lines(place.path / "ops.jsonl"))]
+        meant = [("clock-stepped", "firing"), ("clock-stepped", "resolved")] if abs(step) > 300 else []
+        require(own == meant, f"{step:+d} s: {own} of the clock, {meant} are meant")
+        done.append(f"{step:+d} s (told within {max(opened, closed, back):.1f} s)")
+    return f"{', '.join(done)}: no alert besides, no resolve missed, a sweep at each due time; larger ones told themselves"
+
+
+def fill(directory, last):
+    """Takes all the room that a file system has left, and what is left of the last page of a file on it."""
+    size = last.stat().st_size
+    padding = json.dumps({"event": "padding", "id": "padding", "pad": ""})
+    room = -(size + len(padding) + 1) % 4096
+    with open(last, "a", encoding="utf-8") as lines_of_it:
+        lines_of_it.write(padding.replace('"pad": ""', f'"pad": "{"x" * room}"') + "\n")
+    require(last.stat().st_size % 4096 == 0, "the last page is not full")
+    path = directory / "ballast"
+    require(shutil.disk_usage(directory).free > 0, f"{directory} is full before it is filled")
+    with open(path, "wb", buffering=0) as ballast:
+        try:
+            while ballast.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    require(shutil.disk_usage(directory).free == 0, f"{directory} is not full")
+    return path
+
+
+def trouble(place, hook, fleet, begin, end, told_meanwhile):
+    """The database cannot be written between `begin` and `end`, while one service opens and another closes."""
+    targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 4)
+    ops, siem = place.path / "ops.jsonl", place.path / "siem.jsonl"
+    place.start()
+    place.wait_sweeps(1)
+    fleet.open(targets[1])
+    place.settle(fleet.is_open)
+    place.wait_sweeps(1)
+    until(lambda: pending_of(place) == 0, 10, "the outbox is empty")
+    kept = begin()
+    before = books_of(place.store)
+    fleet.open(targets[2])
+    late = until(lambda: firing(hook.events()) == fleet.is_open, 30, lambda: f"the webhook hears of it; {place.said()}")
+    fleet.close(targets[1])
+    late = max(late, until(lambda: firing(hook.events()) == fleet.is_open, 30, lambda: f"and of its end; {place.said()}"))
+    require(told_meanwhile() is None, told_meanwhile())
+    until(lambda: '"store-failed"' in ops.read_text(), 10, lambda: f"the health sink hears of the database; {place.said()}")
+    require("cannot be written" in place.log.read_text(), f"it is not loud: {place.said()}")
+    after = books_of(place.store)
+    require(after[1] == before[1], "the database knows of words that it could not write")
+    place.wait_sweeps(2)
+    end(kept)
+    began = time.monotonic()
+    own = ["firing", "resolved"]
+    until(
+        lambda: [event["transition"] for event in alerts(lines(ops)) if event["kind"] == "store-failed"] == own,
+        60,
+        lambda: f"the trouble with the database is over; {place.said()}",
+    )
+    healed = time.monotonic() - began
+    place.settle(fleet.is_open)
+    fleet.close(targets[2])
+    words, repeats = finish(place, hook, fleet)
+    require(repeats == 0, f"{repeats} words were told twice")
+    require(alerts(lines(siem)), "events are missing")
+    return f"told within {late:.1f} s meanwhile, recovered {healed:.1f} s after the end, {words} words, none twice, books closed"
+
+
+def full():
+    """The database and one sink on a file system that is full for a while."""
+    small = pathlib.Path(os.environ["LAB_DIR"]) / "small"
+    small.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "lab", small], check=True)
+    fleet, hook = Fleet(), Hook()
+    place = Place("full", hook, store=str(small / "alerts.db"), soc_file=str(small / "soc.jsonl"))
+
+    def told_meanwhile():
+        return None if len(alerts(lines(place.soc_file))) == 1 else "the sink on the full disk has been told something"
+
+    said = trouble(place, hook, fleet, lambda: fill(small, place.soc_file), os.unlink, told_meanwhile)
+    return f"disk full: {said}"
+
+
+def readonly():
+    """A file system that turns read-only under the daemon: every call that changes the database is refused."""
+    said = []
+    for error in ("EROFS", "EIO"):
+        fleet, hook = Fleet(), Hook()
+        place = Place("readonly", hook)
+
+        def begin():
+            calls = "pwrite64,ftruncate,fsync,fdatasync"
+            files = [word for end in ("", "-wal", "-shm") for word in ("-P", f"{place.store}{end}")]
+            command = ["strace", "-f", "-o", "/dev/null", *files, "-e", f"inject={calls}:error={error}"]
+            tracer = subprocess.Popen(
+                [*command, "-p", str(place.daemon.pid)], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+            )
+            require("attached" in tracer.stderr.readline(), "strace cannot attach")
+            time.sleep(0.5)
+            return tracer
+
+        said.append(f"{error}: {trouble(place, hook, fleet, begin, detach, lambda: None)}")
+    # A file system cannot be made read-only while somebody has a file open for writing; before the start it can.
+    frozen = pathlib.Path(os.environ["LAB_DIR"]) / "frozen"
+    frozen.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "lab", frozen], check=True)
+    place = Place("frozen-start", Hook(), store=str(frozen / "alerts.db"))
+    place.start()
+    place.wait_sweeps(1)
+    place.stop()
+    subprocess.run(["mount", "-o", "remount,ro", frozen], check=True)
+    refused = place.run("watch", "--config", "watch.toml")
+    require(refused.returncode == 2 and str(place.store) in refused.stderr, f"{refused.returncode} {refused.stderr}")
+    subprocess.run(["mount", "-o", "remount,rw", frozen], check=True)
+    place.start()
+    place.wait_sweeps(1)
+    place.stop()
+    said.append("remounted read-only before the start: exit status 2 and the path, and it starts when that is over")
+    return "; ".join(said)
+
+
+# --- point 10: mistakes ------------------------------------------------------------------------------------------
+
+# What is replaced by what, and what must be named: the value, or the key.
+MISTAKES = (
+    ("syntax", 'name = "risky"', "name = risky", "risky"),
+    ("unknown key", 'interval = "1s"', 'interval = "1s"\nintervall = "5s"', "intervall"),
+    ("unit", 'interval = "1s"', 'interval = "10"', "10"),
+    ("number", "storm_above = 1000", "storm_above = -1", "-1"),
+    ("network", 'networks = ["{network}"]', 'networks = ["198.18.7.0/33"]', "198.18.7.0/33"),
+    ("engine", 'engine = "packet"', 'engine = "pakcet"', "pakcet"),
+    ("kind of sink", 'kind = "webhook"', 'kind = "webhok"', "webhok"),
+    ("route", 'health = ["ops"]', 'health = ["opps"]', "opps"),
+    ("canary", 'canaries = ["{canary}:22"]', 'canaries = ["198.19.0.1:22"]', "198.19.0.1"),
+    ("duplicate", 'name = "soc-file"', 'name = "soc"', "soc"),
+    ("address", 'url = "{hook}"', 'url = "ftp://hook.example.net/"', "ftp"),
+)
+
+
+def line_of(text, what):
+    return next(number for number, line in enumerate(text.split("\n"), 1) if what in line)
+
+
+def mistakes():
+    """Reload with each of the mistakes keeps the old configuration, says where it is, and is over with the next."""
+    fleet, hook = Fleet(), Hook()
+    place = Place("mistakes", hook)
+    file, ops = place.path / "watch.toml", place.path / "ops.jsonl"
+    good = file.read_text()
+    targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 16)
+    place.start()
+    place.wait_sweeps(1)
+    everything = good
+    for at, (name, right, wrong, named) in enumerate(MISTAKES):
+        right = right.format(**place.settings)
+        require(right in good, f"{name}: {right} is not in the file")
+        bad = good.replace(right, wrong, 1)
+        line = next(n for n, (a, b) in enumerate(zip(good.split("\n"), bad.split("\n")), 1) if a != b)
+        # With a mistake of syntax nothing else can be looked for.
+        if name != "syntax":
+            everything = everything.replace(right, wrong, 1)
+        file.write_text(bad)
+        place.daemon.send_signal(signal.SIGHUP)
+        told = lambda: [e for e in alerts(lines(ops)) if e["kind"] == "config-rejected"]
+        until(lambda: len(told()) == 2 * at + 1, 15, lambda: f"{name}: an alert; {place.said()}")
+        message = told()[-1]["message"]
+        where = re.search(r"watch\.toml:(\d+):(\d+)", message)
+        require(where and int(where[1]) == line and named in message, f"{name}: line {line} and {named}: {message}")
+        require(where[0] in place.log.read_text(), f"{name}: it is not in the log")
+        # The old one holds: what opens now is told as before.
+        fleet.open(targets[at])
+        place.settle(fleet.is_open, 15)
+        file.write_text(good)
+        place.daemon.send_signal(signal.SIGHUP)
+        until(lambda: len(told()) == 2 * at + 2, 15, lambda: f"{name}: its end; {place.said()}")
+        require(told()[-1]["transition"] == "resolved", f"{name}: its end")
+    finish(place, hook, fleet)
+    file.write_text(everything)
+    checked = place.run("config", "check", "watch.toml")
+    found = checked.stdout + checked.stderr
+    count = len(set(re.findall(r"watch\.toml:\d+:\d+", found)))
+    missing = [name for name, _, _, named in MISTAKES if name != "syntax" and named not in found]
+    require(checked.returncode == 2 and not missing, f"config check: {checked.returncode}, {missing} are not named: {found}")
+    return f"{len(MISTAKES)} kinds, each by file, line, column and value, the old configuration held; config check: {count} at once"
+
+
+POINTS = {
+    "kills": kills,
+    "inject": inject,
+    "born": born,
+    "opens": opens,
+    "burst": burst,
+    "idle": idle,
+    "growth": growth,
+    "clock": clock,
+    "full": full,
+    "readonly": readonly,
+    "mistakes": mistakes,
+}
 
 
 def main():
