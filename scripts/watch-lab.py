@@ -523,7 +523,8 @@ class Injector:
         """Whether the Nth of these calls of a thread came, and was the end of the daemon."""
         self.well()
         self.place.wait_sweeps(1)
-        threads = [task for task, name in tasks(self.place.daemon.pid) if name == role[0]]
+        pid = self.place.daemon.pid
+        threads = [pid] if role[0] == "main" else [task for task, name in tasks(pid) if name == role[0]]
         tracer = attach(calls, nth, threads[role[1]])
         self.change()
         more = self.place.sweeps() + 3
@@ -551,11 +552,9 @@ def inject():
     """Kills at every write, sync, rename and send of each thread in turn, through two sweeps with a change of alerts."""
     injector = Injector()
     # The threads for sinks begin in the order of the configuration: soc by HTTP, and files.
-    roles = [("portreeve", 0), ("watch", 0), *(("messenger", at) for at in range(4))]
-    only = os.environ.get("WATCH_ROLE")
-    for role in roles:
-        if only and only != f"{role[0]}{role[1]}":
-            continue
+    roles = [("main", 0), ("watch", 0), *(("messenger", at) for at in range(4))]
+    wanted = os.environ.get("WATCH_THREADS", "main0 watch0 messenger0 messenger1 messenger2 messenger3").split()
+    for role in (role for role in roles if f"{role[0]}{role[1]}" in wanted):
         for calls in CALLS:
             # What this thread sends are the probes of its sweeps, thousands of them.
             if role[0] != "watch" or "send" not in calls:

@@ -474,6 +474,11 @@ fn windows_watches_and_expectations_that_cannot_be_meant() {
             "[[watch]]\nname = \"a\"\ncanaries = [\"198.18.0.9:23\"]",
             "5:13: the canary 198.18.0.9:23 is not in",
         ),
+        ("[sweep]\ncanaries = [\"198.18.0.9:22\", \"198.19.0.9:22\"]", "4:30: the canary 198.19.0.9:22 is not in"),
+        (
+            "[sweep]\ncanaries = [\"198.18.0.9:22\"]\n[[watch]]\nname = \"a\"\nexclude = [\"198.18.0.9\"]",
+            "7:12: the canary 198.18.0.9:22 is not in",
+        ),
         ("[[watch]]\nhosts = [\"198.18.0.9\"]", "3:1: `name` is missing in [[watch]]"),
         (
             "[[watch]]\nname = \"a\"\ninterval = \"32d\"",

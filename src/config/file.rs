@@ -15,7 +15,7 @@ use super::named::NamedFile;
 use super::scope::{SCOPE, check_scope, read_scope};
 use super::settings::Settings;
 use super::sinks::{Sinks, read_sinks};
-use super::sweep::{SWEEP, read_sweep};
+use super::sweep::{SWEEP, check_canaries, read_sweep};
 use super::value::{Placed, values};
 use super::watch::{WatchConfig, read_watches};
 use crate::alert::maintenance::Maintenance;
@@ -154,11 +154,10 @@ pub fn parse_allowlist(source: &Source) -> Result<Vec<Allowance>, ConfigError> {
 fn read_settings(root: &mut Section<'_>, settings: &mut Settings) {
     let document = root.document();
     let scope = root.table(&SCOPE).and_then(|section| read_scope(section, settings));
-    if let Some(section) = root.table(&SWEEP) {
-        read_sweep(section, settings);
-    }
+    let canaries = root.table(&SWEEP).map(|section| read_sweep(section, settings)).unwrap_or_default();
     if let Some(ranges) = scope {
         check_scope(document, &ranges, settings.ports.clone());
+        check_canaries(document, &canaries, &settings.declared, &settings.exclude);
     }
 }
 
