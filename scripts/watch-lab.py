@@ -222,6 +222,7 @@ canaries = ["{canary}:22"]
 [[watch]]
 name = "risky"
 interval = "{interval}"
+{rate}
 [alerting]
 second_look_after = "{second_look}"
 storm_above = {storm_above}
@@ -267,6 +268,7 @@ class Place:
             "network": network,
             "canary": network.split("/")[0],
             "rate_max": 20000,
+            "rate": "",
             "allowlist": "",
             "interval": "1s",
             "second_look": "0s",
@@ -374,7 +376,8 @@ def judge(place, told, truth=None):
         book = sinks.get(name, {"counts": (0, 0, 0), "delivered": set(), "dead": set(), "pending": set()})
         raised, delivered, dead = book["counts"]
         counted = tuple(len(book[part]) for part in ("delivered", "dead", "pending"))
-        require((delivered, dead) == counted[:2] and raised == sum(counted), f"books of {name}: {book['counts']} {counted}")
+        are_closed = (delivered, dead) == counted[:2] and raised == sum(counted)
+        require(are_closed, f"books of {name}: {book['counts']}, counted {counted}")
         require(not dead, f"{name} has dead letters")
         bodies, ids = {}, set()
         for event in events:
@@ -392,8 +395,8 @@ def judge(place, told, truth=None):
             require(event["id"] in history, f"{name}: a word that is in no history: {event}")
             if event["transition"] in ("firing", "resolved"):
                 before = turns.get(event["fingerprint"], "resolved")
-                require(before != event["transition"], f"{name}: {event['transition']} twice by two identifiers: {event}")
-                turns[event["fingerprint"]] = event["transition"]
+                now = turns[event["fingerprint"]] = event["transition"]
+                require(before != now, f"{name}: {now} twice by two identifiers: {event}")
         if name == "siem":
             missing = set(history) - book["delivered"] - book["pending"]
             require(not missing, f"{name}: in the history, and for nobody: {missing}")
@@ -458,12 +461,22 @@ def kills():
     words, repeats = finish(place, hook, fleet)
     raised = sum(1 for event in alerts(hook.events()) if event["transition"] == "firing")
     require(raised > count / 4, f"only {raised} exposures were told at all")
-    return f"{count} kills: {raised} exposures and {words} words told, {repeats} of them twice by the same id, books closed"
+    told = f"{raised} exposures and {words} words told, {repeats} of them twice by the same id"
+    return f"{count} kills: {told}, books closed"
 
 
 # What changes something that outlives the process, or leaves it. rename is here though nothing calls it, so that it is
 # noticed when something does.
-CALLS = ("pwrite64", "write", "fsync", "fdatasync", "ftruncate", "rename,renameat,renameat2", "unlink,unlinkat", "sendto,sendmsg,writev")
+CALLS = (
+    "pwrite64",
+    "write",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "rename,renameat,renameat2",
+    "unlink,unlinkat",
+    "sendto,sendmsg,writev",
+)
 
 
 def tasks(pid):
@@ -549,7 +562,7 @@ class Injector:
 
 
 def inject():
-    """Kills at every write, sync, rename and send of each thread in turn, through two sweeps with a change of alerts."""
+    """Kills at every write, sync, rename and send of each thread in turn, in three sweeps with a change of alerts."""
     injector = Injector()
     # The threads for sinks begin in the order of the configuration: soc by HTTP, and files.
     roles = [("main", 0), ("watch", 0), *(("messenger", at) for at in range(4))]
@@ -584,12 +597,12 @@ def born():
             names = ",".join(f"?{name}" for name in calls.split(","))
             wrap = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={names}"]
             place.start([*wrap, "-e", f"inject={names}:signal=SIGKILL:when={nth}"])
-            killed = 0
             until(lambda: place.daemon.poll() is not None or place.sweeps() >= 2, 60, f"{calls} {nth}: {place.said()}")
             if place.daemon.poll() is None:
                 # SIGTERM is for the daemon, which is the child of strace; its last calls are counted too.
-                child = int(pathlib.Path(f"/proc/{place.daemon.pid}/task/{place.daemon.pid}/children").read_text().split()[0])
-                os.kill(child, signal.SIGTERM)
+                pid = place.daemon.pid
+                children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                os.kill(int(children[0]), signal.SIGTERM)
                 place.daemon.wait(timeout=20)
             killed = place.daemon.returncode == -signal.SIGKILL
             if not killed:
@@ -599,7 +612,8 @@ def born():
             more, again = finish(place, hook, fleet)
             words, repeats = words + more, repeats + again
             hook.server.shutdown()
-    return f"{total} kills from the first moment of a database: {words} words, {repeats} twice by the same id, books closed"
+    told = f"{words} words, {repeats} twice by the same id, books closed"
+    return f"{total} kills from the first moment of a database: {told}"
 
 
 # --- point 1: 65,536 x 6 -----------------------------------------------------------------------------------------
@@ -621,7 +635,10 @@ def opens():
     count, interval = setting("OPENS", 100), setting("INTERVAL", 10)
     random.seed(setting("SEED", 1))
     fleet, hook = Fleet(), Hook()
-    place = Place("opens", hook, allowlist=allow_all(), interval=f"{interval}s", rate_max=400000, second_look="5s", storm_above=20)
+    # A sweep takes about three seconds at this rate: its time counts, since what it has passed by is seen by the next.
+    speed = {"rate": "rate = 200_000", "rate_max": 200000}
+    alerting = {"second_look": "5s", "storm_above": 20}
+    place = Place("opens", hook, allowlist=allow_all(), interval=f"{interval}s", **speed, **alerting)
     closed = [row.split()[:2] for row in open(os.environ["LAB_TABLE"], encoding="utf-8") if row.split()[2] == "closed"]
     canary = os.environ["LAB_NETWORK"].split("/")[0]
     chosen = [(ip, int(port)) for ip, port in random.sample(closed, count + 1) if ip != canary][:count]
@@ -652,7 +669,8 @@ def opens():
         told[key] = told.get(key, 0) + 1
         if key in moments:
             late.append((at - moments[key], event["transition"]))
-    require(all(told.get(key) == 1 for key in moments), f"not told once: {[key for key in moments if told.get(key) != 1]}")
+    wrong = [key for key in moments if told.get(key) != 1]
+    require(not wrong, f"not told once: {wrong}")
     others = [key for key in told if key not in moments]
     require(not others, f"told besides: {others}")
     health = lines(place.path / "ops.jsonl")
@@ -661,8 +679,9 @@ def opens():
     require(latest["firing"] <= interval + 5, f"an alert came {latest['firing']:.1f} s after its service opened")
     sweeps = [event["duration_ms"] for event in lines(place.path / "siem.jsonl") if event["event"] == "sweep.completed"]
     return (
-        f"{count} opened, {count} alerts, {count} resolves, nothing else; latest alert {latest['firing']:.1f} s after it opened, "
-        f"latest resolve {latest['resolved']:.1f} s, at an interval of {interval} s; {len(sweeps)} sweeps, the longest {max(sweeps) / 1000:.1f} s"
+        f"{count} opened, {count} alerts, {count} resolves, nothing else, every {interval} s; at the latest "
+        f"{latest['firing']:.1f} s after it opened and {latest['resolved']:.1f} s after it closed; "
+        f"{len(sweeps)} sweeps, the longest {max(sweeps) / 1000:.1f} s"
     )
 
 
@@ -701,8 +720,9 @@ def burst():
     require(len(events) == len(truth), f"{len(events)} events")
     require(booked - begun < 5, f"handed over {booked - begun:.1f} s after the sweep")
     return (
-        f"{len(events)} new exposures: {len(events)} events and one page, handed over {ended - begun:.2f} s after the sweep "
-        f"and its {over['second_look']['targets']} handshakes, booked {booked - begun:.2f} s after it; {peak:.0f} MiB at most"
+        f"{len(events)} new exposures: {len(events)} events and one page, handed over {ended - begun:.2f} s after the "
+        f"sweep and its {over['second_look']['targets']} handshakes, booked {booked - begun:.2f} s after it; "
+        f"{peak:.0f} MiB at most"
     )
 
 
@@ -744,7 +764,7 @@ def growth():
     seconds = setting("GROWTH", 600)
     fleet, hook = Fleet(), Hook()
     place = Place("growth", hook, second_look="1s", heartbeat="1s")
-    targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 32)
+    targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 16)
     place.start()
     place.wait_sweeps(5)
     began, sizes, at = time.monotonic(), [], 0
@@ -762,7 +782,8 @@ def growth():
     last = max(size for when, size in sizes if when > 2 * third)
     first = max(size for when, size in sizes if when <= third)
     require(last - middle < 1, f"{first:.1f}, {middle:.1f}, {last:.1f} MiB in the thirds of the time")
-    return f"{sweeps} sweeps, {at} changes: {first:.1f}, {middle:.1f}, {last:.1f} MiB at most in the thirds of {seconds} s"
+    sizes = f"{first:.1f}, {middle:.1f}, {last:.1f} MiB at most in the thirds of {seconds} s"
+    return f"{sweeps} sweeps, {at} changes: {sizes}"
 
 
 # --- points 7 and 8: clocks and disks ------------------------------------------------------------------------------
@@ -830,7 +851,8 @@ def clock():
         meant = [("clock-stepped", "firing"), ("clock-stepped", "resolved")] if abs(step) > 300 else []
         require(own == meant, f"{step:+d} s: {own} of the clock, {meant} are meant")
         done.append(f"{step:+d} s (told within {max(opened, closed, back):.1f} s)")
-    return f"{', '.join(done)}: no alert besides, no resolve missed, a sweep at each due time; larger ones told themselves"
+    said = "no alert besides, no resolve missed, a sweep at each due time; the large ones are an alert of their own"
+    return f"{', '.join(done)}: {said}"
 
 
 def fill(directory, last):
@@ -856,7 +878,7 @@ def fill(directory, last):
 def trouble(place, hook, fleet, begin, end, told_meanwhile):
     """The database cannot be written between `begin` and `end`, while one service opens and another closes."""
     targets = targets_of(os.environ["LAB_NETWORK"].split("/")[0], 4)
-    ops, siem = place.path / "ops.jsonl", place.path / "siem.jsonl"
+    ops = place.path / "ops.jsonl"
     place.start()
     place.wait_sweeps(1)
     fleet.open(targets[1])
@@ -866,11 +888,15 @@ def trouble(place, hook, fleet, begin, end, told_meanwhile):
     kept = begin()
     before = books_of(place.store)
     fleet.open(targets[2])
-    late = until(lambda: firing(hook.events()) == fleet.is_open, 30, lambda: f"the webhook hears of it; {place.said()}")
+
+    def heard():
+        return until(lambda: firing(hook.events()) == fleet.is_open, 30, lambda: f"the webhook hears; {place.said()}")
+
+    late = heard()
     fleet.close(targets[1])
-    late = max(late, until(lambda: firing(hook.events()) == fleet.is_open, 30, lambda: f"and of its end; {place.said()}"))
+    late = max(late, heard())
     require(told_meanwhile() is None, told_meanwhile())
-    until(lambda: '"store-failed"' in ops.read_text(), 10, lambda: f"the health sink hears of the database; {place.said()}")
+    until(lambda: '"store-failed"' in ops.read_text(), 10, lambda: f"the health sink hears; {place.said()}")
     require("cannot be written" in place.log.read_text(), f"it is not loud: {place.said()}")
     after = books_of(place.store)
     require(after[1] == before[1], "the database knows of words that it could not write")
@@ -888,8 +914,8 @@ def trouble(place, hook, fleet, begin, end, told_meanwhile):
     fleet.close(targets[2])
     words, repeats = finish(place, hook, fleet)
     require(repeats == 0, f"{repeats} words were told twice")
-    require(alerts(lines(siem)), "events are missing")
-    return f"told within {late:.1f} s meanwhile, recovered {healed:.1f} s after the end, {words} words, none twice, books closed"
+    told = f"{words} words, none twice, books closed"
+    return f"told within {late:.1f} s meanwhile, recovered {healed:.1f} s after the end, {told}"
 
 
 def full():
@@ -959,12 +985,12 @@ MISTAKES = (
     ("route", 'health = ["ops"]', 'health = ["opps"]', "opps"),
     ("canary", 'canaries = ["{canary}:22"]', 'canaries = ["198.19.0.1:22"]', "198.19.0.1"),
     ("duplicate", 'name = "soc-file"', 'name = "soc"', "soc"),
-    ("address", 'url = "{hook}"', 'url = "ftp://hook.example.net/"', "ftp"),
+    # An address may hold a secret, so that no part of it is repeated.
+    ("address", 'url = "{hook}"', 'url = "ftp://hook.example.net/"', "neither http nor https"),
 )
 
-
-def line_of(text, what):
-    return next(number for number, line in enumerate(text.split("\n"), 1) if what in line)
+# Where one of these is, others cannot be looked for: a canary outside a network that cannot be read, for example.
+HIDING = ("syntax", "network", "kind of sink")
 
 
 def mistakes():
@@ -982,8 +1008,7 @@ def mistakes():
         require(right in good, f"{name}: {right} is not in the file")
         bad = good.replace(right, wrong, 1)
         line = next(n for n, (a, b) in enumerate(zip(good.split("\n"), bad.split("\n")), 1) if a != b)
-        # With a mistake of syntax nothing else can be looked for.
-        if name != "syntax":
+        if name not in HIDING:
             everything = everything.replace(right, wrong, 1)
         file.write_text(bad)
         place.daemon.send_signal(signal.SIGHUP)
@@ -1005,9 +1030,11 @@ def mistakes():
     checked = place.run("config", "check", "watch.toml")
     found = checked.stdout + checked.stderr
     count = len(set(re.findall(r"watch\.toml:\d+:\d+", found)))
-    missing = [name for name, _, _, named in MISTAKES if name != "syntax" and named not in found]
-    require(checked.returncode == 2 and not missing, f"config check: {checked.returncode}, {missing} are not named: {found}")
-    return f"{len(MISTAKES)} kinds, each by file, line, column and value, the old configuration held; config check: {count} at once"
+    missing = [name for name, _, _, named in MISTAKES if name not in HIDING and named not in found]
+    is_told = checked.returncode == 2 and not missing
+    require(is_told, f"config check: {checked.returncode}, {missing} are not named: {found}")
+    held = "each by file, line, column and value, and the old configuration held"
+    return f"{len(MISTAKES)} kinds, {held}; config check: {count} at once"
 
 
 POINTS = {

@@ -99,11 +99,12 @@ impl Config {
         let sinks = read_sinks(&mut root);
         let routing = read_routing(&mut root, &mut classes);
         config.is_for_watch = ["watch", "sink", "route"].iter().any(|name| root.has_name(name));
+        let has_scope = root.has(&SCOPE);
         root.finish();
         refuse_unwatched(&document, &expectations, &config.watches);
         classes.check(&document);
         routing.check(&document, &sinks, &classes);
-        config.lacks = lacks(source, &config.settings, &expectations, &sinks, &routing);
+        config.lacks = lacks(source, has_scope, &expectations, &sinks, &routing);
         config.expect = values(Some(expectations));
         config.sinks = sinks.options;
         config.routes = routing.routes;
@@ -164,14 +165,15 @@ fn read_settings(root: &mut Section<'_>, settings: &mut Settings) {
 /// What a watch needs and the file does not say.
 fn lacks(
     source: &Source,
-    settings: &Settings,
+    has_scope: bool,
     expectations: &[Placed<Expectation>],
     sinks: &Sinks,
     routing: &Routing,
 ) -> Vec<Diagnostic> {
     let mut lacks = Vec::new();
     let mut lack = |at: usize, message: &str, help: &str| lacks.push(source.diagnostic(at, message, help));
-    if settings.declared.is_empty() && settings.sources.is_empty() {
+    // One that cannot be read is a mistake of its own.
+    if !has_scope {
         lack(0, "no [scope] says what to watch", "add [scope] with networks = [\"198.18.0.0/24\"]");
     }
     let Some(first) = sinks.names.first() else {
