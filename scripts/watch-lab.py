@@ -645,7 +645,7 @@ def opens():
     place.start()
     place.wait_sweeps(1, 120)
     # Each is open for two intervals at least, so that a sweep has seen it, whenever that was.
-    begins = sorted(random.random() * count * setting("EVERY", 4.0) for _ in chosen)
+    begins = sorted(random.random() * count * setting("EVERY", 2.5) for _ in chosen)
     orders = [(at, "open", target) for at, target in zip(begins, chosen)]
     orders += [(at + interval * (2.2 + 2 * random.random()), "close", target) for at, _, target in orders]
     moments = {}

@@ -13,7 +13,7 @@ usage() {
     cat <<'END'
 usage: scripts/watch.sh [POINT...|all]
 
-  opens     a service opens and closes at a random moment somewhere among 65,536 x 6 targets, 100 times (9 min)
+  opens     a service opens and closes at a random moment somewhere among 65,536 x 6 targets, 100 times (6 min)
   kills     kill -9 at 200 random moments, while services open and close and the receiver is slow and refuses (4 min)
   inject    kill -9 at every database write, fsync, write and send of each thread in turn, by strace (6 minutes)
   born      the same from the first moment of a database to its first alert (8 minutes)
