@@ -12,7 +12,7 @@ use portreeve::alert::route::{RouteMatch, Routes};
 use portreeve::alert::rules::AlertRules;
 use portreeve::alert::silence::Matcher;
 use portreeve::config::daemon::{HeartbeatConfig, StoreConfig};
-use portreeve::config::diagnostic::{ConfigError, Source};
+use portreeve::config::diagnostic::{ConfigError, Diagnostic, Source};
 use portreeve::config::file::Config;
 use portreeve::config::options::{Cap, EngineChoice, Rate};
 use portreeve::config::settings::Settings;
@@ -474,6 +474,14 @@ fn windows_watches_and_expectations_that_cannot_be_meant() {
             "[[watch]]\nname = \"a\"\ncanaries = [\"198.18.0.9:23\"]",
             "5:13: the canary 198.18.0.9:23 is not in",
         ),
+        (
+            "[sweep]\ncanaries = [\"198.18.0.9:22\", \"198.19.0.9:22\"]",
+            "4:30: the canary 198.19.0.9:22 is not in",
+        ),
+        (
+            "[sweep]\ncanaries = [\"198.18.0.9:22\"]\n[[watch]]\nname = \"a\"\nexclude = [\"198.18.0.9\"]",
+            "7:12: the canary 198.18.0.9:22 is not in",
+        ),
         ("[[watch]]\nhosts = [\"198.18.0.9\"]", "3:1: `name` is missing in [[watch]]"),
         (
             "[[watch]]\nname = \"a\"\ninterval = \"32d\"",
@@ -545,6 +553,18 @@ fn a_watch_needs_somebody_to_tell() {
     );
     assert_eq!(lacks(&format!("{sink}[route]\nsecurity = [\"soc\"]\nown = [\"soc\"]\n")), [""; 0]);
     assert_eq!(lacks(&format!("{sink}[route]\nsecurity = [\"soc\"]\nhealth = [\"soc\"]\n{expect}")), [""; 0]);
+}
+
+#[test]
+fn a_scope_that_cannot_be_read_is_not_missing() {
+    let text = "[scope]\nnetworks = [\"198.18.0.0/33\"]\n";
+    let (config, mistakes) = Config::examine(&Source::new("c.toml", text)).expect("syntax");
+    let lines = |mistakes: &[Diagnostic]| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&mistakes).len(), 1, "{mistakes:?}");
+    assert_eq!(
+        lines(&config.check_watch()),
+        ["c.toml:1:1: no [[sink]] says whom to tell; add a [[sink]], and a [route] that names it"]
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::named::NamedFile;
 use super::scope::{SCOPE, check_scope, read_scope};
 use super::settings::Settings;
 use super::sinks::{Sinks, read_sinks};
-use super::sweep::{SWEEP, read_sweep};
+use super::sweep::{SWEEP, check_canaries, read_sweep};
 use super::value::{Placed, values};
 use super::watch::{WatchConfig, read_watches};
 use crate::alert::maintenance::Maintenance;
@@ -99,11 +99,12 @@ impl Config {
         let sinks = read_sinks(&mut root);
         let routing = read_routing(&mut root, &mut classes);
         config.is_for_watch = ["watch", "sink", "route"].iter().any(|name| root.has_name(name));
+        let has_scope = root.has(&SCOPE);
         root.finish();
         refuse_unwatched(&document, &expectations, &config.watches);
         classes.check(&document);
         routing.check(&document, &sinks, &classes);
-        config.lacks = lacks(source, &config.settings, &expectations, &sinks, &routing);
+        config.lacks = lacks(source, has_scope, &expectations, &sinks, &routing);
         config.expect = values(Some(expectations));
         config.sinks = sinks.options;
         config.routes = routing.routes;
@@ -154,25 +155,25 @@ pub fn parse_allowlist(source: &Source) -> Result<Vec<Allowance>, ConfigError> {
 fn read_settings(root: &mut Section<'_>, settings: &mut Settings) {
     let document = root.document();
     let scope = root.table(&SCOPE).and_then(|section| read_scope(section, settings));
-    if let Some(section) = root.table(&SWEEP) {
-        read_sweep(section, settings);
-    }
+    let canaries = root.table(&SWEEP).map(|section| read_sweep(section, settings)).unwrap_or_default();
     if let Some(ranges) = scope {
         check_scope(document, &ranges, settings.ports.clone());
+        check_canaries(document, &canaries, &settings.declared, &settings.exclude);
     }
 }
 
 /// What a watch needs and the file does not say.
 fn lacks(
     source: &Source,
-    settings: &Settings,
+    has_scope: bool,
     expectations: &[Placed<Expectation>],
     sinks: &Sinks,
     routing: &Routing,
 ) -> Vec<Diagnostic> {
     let mut lacks = Vec::new();
     let mut lack = |at: usize, message: &str, help: &str| lacks.push(source.diagnostic(at, message, help));
-    if settings.declared.is_empty() && settings.sources.is_empty() {
+    // One that cannot be read is a mistake of its own.
+    if !has_scope {
         lack(0, "no [scope] says what to watch", "add [scope] with networks = [\"198.18.0.0/24\"]");
     }
     let Some(first) = sinks.names.first() else {

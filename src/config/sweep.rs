@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::document::Section;
+use super::document::{Document, Section};
 use super::options::{Cap, RATE_LIMIT_PPS, parse_canary, parse_interface, parse_pps};
-use super::settings::Settings;
-use super::value::{Key, Value};
+use super::settings::{Settings, SettingsError};
+use super::value::{Key, Placed, Value, values};
+use crate::target::address::AddressRange;
+use crate::target::scope::{merge, subtract};
 
 pub(super) static SWEEP: Key = Key { name: "sweep", example: "{ ports = \"risky\" }" };
 pub(super) static PORTS: Key = Key { name: "ports", example: "\"risky\"" };
@@ -26,20 +28,42 @@ static ALLOWLIST: Key = Key { name: "allowlist", example: "\"allow.toml\"" };
 const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Reads `[sweep]`.
-pub(super) fn read_sweep(mut section: Section<'_>, settings: &mut Settings) {
+/// Reads `[sweep]`. Its canaries come back with their places.
+pub(super) fn read_sweep(mut section: Section<'_>, settings: &mut Settings) -> Vec<Placed<SocketAddr>> {
     settings.ports = section.take(&PORTS).and_then(Value::ports);
     settings.interval = section.take(&INTERVAL).and_then(|value| value.duration(INTERVALS));
     settings.rate_limit = section.take(&RATE_MAX).and_then(read_pps);
     settings.host_rate = section.take(&HOST_RATE).and_then(read_cap);
     settings.network_rate = section.take(&NETWORK_RATE).and_then(read_cap);
-    settings.declared_canaries = section.take(&CANARIES).map(read_canaries).unwrap_or_default();
+    let canaries = section.take(&CANARIES).map(read_canaries).unwrap_or_default();
+    settings.declared_canaries = values(Some(canaries.clone()));
     settings.tries = section.take(&TRIES).and_then(read_tries);
     settings.engine = section.take(&ENGINE).and_then(Value::parsed);
     settings.interface = section.take(&INTERFACE).and_then(read_interface);
     settings.allowlist = section.take(&ALLOWLIST).and_then(Value::path);
     settings.banner = section.take(&BANNER).and_then(Value::boolean).unwrap_or_default();
     section.finish();
+    canaries
+}
+
+/// Notes canaries outside of what is declared: no sweep would begin with them.
+pub(super) fn check_canaries(
+    document: &Document<'_>,
+    canaries: &[Placed<SocketAddr>],
+    declared: &[AddressRange],
+    exclude: &[AddressRange],
+) {
+    let declared = subtract(&merge(declared), &merge(exclude));
+    // Where nothing is left at all, that is what is wrong.
+    if declared.is_empty() {
+        return;
+    }
+    for canary in canaries {
+        let single = AddressRange::single(canary.value.ip());
+        if !subtract(&[single], &declared).is_empty() {
+            document.report_error(canary.at, &SettingsError::CanaryOutside { canary: canary.value });
+        }
+    }
 }
 
 /// How often a silent target is probed.
@@ -52,9 +76,13 @@ pub(super) fn read_cap(value: Value<'_>) -> Option<Cap> {
     if value.as_text().is_some() { value.parsed() } else { read_pps(value).map(Cap::Pps) }
 }
 
-fn read_canaries(value: Value<'_>) -> Vec<SocketAddr> {
+fn read_canaries(value: Value<'_>) -> Vec<Placed<SocketAddr>> {
     let entries = value.entries("an array such as [\"198.18.0.10:22\"]").unwrap_or_default();
-    entries.into_iter().filter_map(read_canary).collect()
+    let placed = |value: Value<'_>| {
+        let at = value.at();
+        read_canary(value).map(|value| Placed { at, value })
+    };
+    entries.into_iter().filter_map(placed).collect()
 }
 
 /// An endpoint that is known to answer.

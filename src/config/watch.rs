@@ -261,11 +261,23 @@ struct Places {
     are_known: bool,
 }
 
+/// Notes canaries of `[sweep]` that the watch leaves out: it would not begin with them.
+fn refuse_canaries_left_out(document: &Document<'_>, places: &Places, settings: &Settings) {
+    for Placed { at, value } in &places.exclude {
+        let is_left_out =
+            |canary: &&SocketAddr| subtract(&[AddressRange::single(canary.ip())], &[*value]).is_empty();
+        for canary in settings.declared_canaries.iter().filter(is_left_out) {
+            document.report_error(*at, &SettingsError::CanaryOutside { canary: *canary });
+        }
+    }
+}
+
 /// Notes what lies outside the scope, where the file alone says what that is.
 fn check_places(document: &Document<'_>, places: &Places, settings: &Settings) {
     if settings.declared.is_empty() || !settings.sources.is_empty() || !places.are_known {
         return;
     }
+    refuse_canaries_left_out(document, places, settings);
     let declared = merge(&settings.declared);
     let mut hosts = Vec::new();
     for Placed { at, value } in &places.hosts {
