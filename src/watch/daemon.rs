@@ -29,6 +29,9 @@ use crate::sync::{Ordering, SignalFlag};
 /// How often the daemon looks after itself.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// How often is tried again to work out what watches will sweep, where a file or a name stood in the way.
+const PLAN: Duration = Duration::from_secs(60);
+
 /// How long messengers may take for the last messages, and how often is looked whether they have.
 const LEAVING: Duration = Duration::from_secs(3);
 const LEAVING_LOOKS: u32 = 300;
@@ -84,6 +87,8 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     let mut heart = Heart::new();
     let mut staff = Staff::default();
     staff.follow(shared)?;
+    let planning = Arc::clone(shared);
+    thread::Builder::new().name("plan".to_owned()).spawn(move || plan(&planning))?;
     say(shared, "watch.started");
     heart.ready(shared);
     let now = || shared.time.since_boot();
@@ -129,6 +134,15 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     shared.stop();
     staff.leave(shared);
     Ok(())
+}
+
+/// Keeps known what each watch looks at, on a thread of its own: looking names up takes its time.
+fn plan(shared: &Shared) {
+    while !shared.is_stopping() {
+        let heard = shared.orders.rung();
+        shared.plan();
+        shared.orders.wait(heard, PLAN);
+    }
 }
 
 /// Reads the configuration again, and takes it up if it has no mistakes.

@@ -59,6 +59,7 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
             }
         }
     }
+    shared.plan();
     tick(shared);
     carry(shared)?;
     for recheck in &rechecks {

@@ -2,5 +2,6 @@
 
 mod delivery;
 mod harness;
+mod house;
 mod restart;
 mod trouble;

@@ -1,0 +1,120 @@
+//! What the daemon does beside sweeping and telling, by real configurations.
+
+use std::fs;
+
+use jiff::Timestamp;
+use portreeve::alert::advance::{Judgement, Mint, Patience};
+use portreeve::alert::book::Book;
+use portreeve::alert::judge;
+use portreeve::alert::rules::AlertRules;
+use portreeve::policy::finding::Finding;
+use portreeve::sweep::verified::Confirmation;
+use portreeve::target::state::State;
+use portreeve::target::{Target, Transport};
+use portreeve::watch::daemon;
+use portreeve::watch::desk::Change;
+use portreeve::watch::housekeeping::tick;
+use portreeve::watch::shared::Shared;
+use tempfile::TempDir;
+
+/// Two watches, of which one sweeps once a year.
+const WATCHES: &str = r#"
+[[watch]]
+name = "fast"
+interval = "1h"
+hosts = ["198.18.0.0/28"]
+ports = [6379]
+
+[[watch]]
+name = "yearly"
+cron = "0 0 1 1 *"
+ports = [22]
+"#;
+
+const REST: &str = r#"
+[store]
+path = "alerts.db"
+
+[[sink]]
+name = "soc"
+kind = "file"
+path = "soc.jsonl"
+
+[[sink]]
+name = "ops"
+kind = "file"
+path = "ops.jsonl"
+
+[route]
+security = ["soc"]
+health = ["ops"]
+"#;
+
+const SCOPE: &str = "[scope]\nnetworks = [\"198.18.0.0/24\"]\n";
+
+fn text() -> String {
+    [SCOPE, WATCHES, REST].concat()
+}
+
+/// What a start by this configuration sets up.
+fn start(kept: &TempDir, text: &str) -> Shared {
+    let file = kept.path().join("watch.toml");
+    fs::write(&file, text).expect("a file");
+    let config = daemon::load(&file).unwrap_or_else(|error| panic!("{error}"));
+    daemon::set_up(&file, config).expect("a database")
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// Something is found.
+fn find(shared: &Shared, finding: Finding) {
+    let now = shared.time.now();
+    let class = finding.kind.class();
+    let judgement = Judgement { finding, class, holds: Ok(()), patience: Patience::NONE };
+    let step = |book: &mut Book, mint: Mint<'_>| {
+        judge::step(book, std::slice::from_ref(&judgement), &AlertRules::default(), now, mint)
+    };
+    shared.desk.make(&Change::of(&step), now);
+}
+
+fn exposure(ip: [u8; 4], port: u16) -> Finding {
+    let target = Target { ip: ip.into(), port, transport: Transport::Tcp };
+    Finding::exposure(&target, State::Open, None, Confirmation::default(), Timestamp::now())
+}
+
+#[test]
+fn what_no_watch_will_sweep_is_over_though_one_has_not_swept_since_the_start() {
+    let kept = directory();
+    let shared = start(&kept, &text());
+    find(&shared, exposure([198, 18, 0, 99], 6379));
+    shared.plan();
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 0, "fast looks at other hosts, and yearly at another port");
+    find(&shared, exposure([198, 18, 0, 99], 22));
+    find(&shared, exposure([198, 18, 0, 9], 6379));
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 2, "these are still to be looked at");
+    // The watch that has not swept follows its settings.
+    fs::write(&shared.file, text().replace("ports = [22]", "ports = [23]")).expect("a file");
+    daemon::reload(&shared);
+    shared.plan();
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 1);
+}
+
+#[test]
+fn while_it_cannot_be_told_what_a_watch_will_sweep_nothing_is_out_of_scope() {
+    let kept = directory();
+    let hosts = kept.path().join("hosts.txt");
+    let shared = start(&kept, &text().replace("networks =", "files = [\"hosts.txt\"]\nnetworks ="));
+    find(&shared, exposure([198, 18, 0, 99], 6379));
+    shared.plan();
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 1, "the file is not there");
+    fs::write(&hosts, "198.18.1.0/24\n").expect("a file");
+    shared.plan();
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 0);
+}
