@@ -32,8 +32,13 @@ pub fn tick(shared: &Shared) {
     let config = shared.config();
     let now = shared.time.now();
     let is_swept = |record: &Record| {
-        let target = target_of(&record.alert.finding);
-        target.and_then(|target| shared.is_swept(&target)).unwrap_or(true)
+        let finding = &record.alert.finding;
+        let is_swept = match (finding.kind, finding.ip) {
+            // It is about all ports of a host, and so has none.
+            (FindingKind::AnswersAll, Some(ip)) => shared.is_host_swept(ip),
+            _ => target_of(finding).and_then(|target| shared.is_swept(&target)),
+        };
+        is_swept.unwrap_or(true)
     };
     let is_kept = |record: &Record| is_swept(record) && is_kept(record, &config, &shared.file);
     let step = |book: &mut Book, mint: Mint<'_>| retire(book, &is_kept, &config.alerting, now, mint);

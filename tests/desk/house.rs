@@ -8,6 +8,7 @@ use portreeve::alert::book::Book;
 use portreeve::alert::judge;
 use portreeve::alert::rules::AlertRules;
 use portreeve::policy::finding::Finding;
+use portreeve::policy::kind::FindingKind;
 use portreeve::sweep::verified::Confirmation;
 use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
@@ -84,6 +85,10 @@ fn exposure(ip: [u8; 4], port: u16) -> Finding {
     Finding::exposure(&target, State::Open, None, Confirmation::default(), Timestamp::now())
 }
 
+fn answers_all(ip: [u8; 4]) -> Finding {
+    Finding { kind: FindingKind::AnswersAll, port: None, transport: None, ..exposure(ip, 1) }
+}
+
 #[test]
 fn what_no_watch_will_sweep_is_over_though_one_has_not_swept_since_the_start() {
     let kept = directory();
@@ -117,4 +122,15 @@ fn while_it_cannot_be_told_what_a_watch_will_sweep_nothing_is_out_of_scope() {
     shared.plan();
     tick(&shared);
     assert_eq!(shared.desk.firing(), 0);
+}
+
+#[test]
+fn a_host_that_answers_all_ports_and_leaves_the_scope_is_over() {
+    let kept = directory();
+    let shared = start(&kept, &text());
+    find(&shared, answers_all([198, 18, 9, 9]));
+    find(&shared, answers_all([198, 18, 0, 9]));
+    shared.plan();
+    tick(&shared);
+    assert_eq!(shared.desk.firing(), 1, "the other one is still looked at");
 }
