@@ -10,7 +10,7 @@ use super::bell::Bell;
 use super::cycle::event;
 use super::desk::Desk;
 use super::heart::Heart;
-use super::housekeeping::{RETENTION, TICK, heartbeat, keep_house, look_at_clock, tick};
+use super::housekeeping::{RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, tick};
 use super::messenger::Messenger;
 use super::runner::Runner;
 use super::shared::Shared;
@@ -90,6 +90,7 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     let planning = Arc::clone(shared);
     thread::Builder::new().name("plan".to_owned()).spawn(move || plan(&planning))?;
     say(shared, "watch.started");
+    begin(shared);
     heart.ready(shared);
     let now = || shared.time.since_boot();
     let (mut tick_at, mut house_at) = (now(), now() + RETENTION);

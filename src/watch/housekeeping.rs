@@ -66,6 +66,15 @@ fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
     }
 }
 
+/// Ends what a start has mended: the file has been taken up, or there would be none; and the clock is believed.
+pub fn begin(shared: &Shared) {
+    let now = shared.time.now();
+    let name = shared.file.display().to_string();
+    shared.desk.report(Finding::config_rejected(&name, "", now), false, None, now);
+    let clock = Finding::clock_stepped(&hostname(), "the watch has begun anew".to_owned(), now);
+    shared.desk.report(clock, false, None, now);
+}
+
 /// Looks whether the clock has jumped, and says so.
 pub fn look_at_clock(shared: &Shared) {
     let Some(step) = shared.time.look() else { return };

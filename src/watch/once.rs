@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::cycle::{CycleError, Watcher, last_started};
 use super::daemon::StartError;
-use super::housekeeping::{keep_house, tick};
+use super::housekeeping::{begin, keep_house, tick};
 use super::messenger::Messenger;
 use super::recheck::Recheck;
 use super::schedule::{Calendar, Due};
@@ -37,6 +37,7 @@ pub struct Passed {
 /// # Errors
 /// When no thread can be started.
 pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError> {
+    begin(shared);
     let config = shared.config();
     let mut passed = Passed::default();
     let mut rechecks = Vec::new();

@@ -14,7 +14,7 @@ use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
 use portreeve::watch::daemon;
 use portreeve::watch::desk::Change;
-use portreeve::watch::housekeeping::tick;
+use portreeve::watch::housekeeping::{begin, tick};
 use portreeve::watch::shared::Shared;
 use tempfile::TempDir;
 
@@ -133,4 +133,19 @@ fn a_host_that_answers_all_ports_and_leaves_the_scope_is_over() {
     shared.plan();
     tick(&shared);
     assert_eq!(shared.desk.firing(), 1, "the other one is still looked at");
+}
+
+#[test]
+fn a_start_ends_what_it_has_mended() {
+    let kept = directory();
+    let shared = start(&kept, &text());
+    let (file, now) = (shared.file.display().to_string(), Timestamp::now());
+    find(&shared, Finding::config_rejected(&file, "nonsense", now));
+    let host = portreeve::job::vitals::hostname();
+    find(&shared, Finding::clock_stepped(&host, "it has jumped".to_owned(), now));
+    drop(shared);
+    let shared = start(&kept, &text());
+    assert_eq!(shared.desk.firing(), 2);
+    begin(&shared);
+    assert_eq!(shared.desk.firing(), 0);
 }
