@@ -53,7 +53,11 @@ fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
         FindingKind::VantageBlind | FindingKind::SweepMissed => {
             config.watches.iter().any(|watch| Some(watch.name.as_str()) == about)
         }
-        FindingKind::DeliveryFailed => config.sinks.iter().any(|sink| Some(sink.name.as_str()) == about),
+        // Where the sink is gone, nothing will ever arrive there again: somebody takes note that messages were lost.
+        FindingKind::DeliveryFailed => {
+            record.alert.acknowledged.is_none()
+                || config.sinks.iter().any(|sink| Some(sink.name.as_str()) == about)
+        }
         FindingKind::Outage => {
             let is_expected = |target| config.expect.iter().any(|expectation| expectation.names(&target));
             target_of(finding).is_some_and(is_expected)
@@ -111,7 +115,9 @@ pub fn keep_house(shared: &Shared) {
     };
     match shared.desk.with_store(|store| store.write(|tx| tx.orphans(&sinks, now))) {
         Ok(given_up) => given_up.iter().for_each(|(sink, count)| {
-            tracing::warn!(%sink, count, "messages given up: their sink is no longer configured");
+            let why = "the sink is no longer configured";
+            tracing::error!(%sink, count, %why, "messages given up");
+            shared.desk.report(Finding::delivery_failed(sink, *count, why, now), true, None, now);
         }),
         Err(error) => tracing::warn!(%error, "messages without a sink were not looked for"),
     }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use portreeve::alert::advance::{Judgement, Mint, Patience};
 use portreeve::alert::book::Book;
 use portreeve::alert::judge;
+use portreeve::alert::life::Acknowledgement;
 use portreeve::alert::rules::AlertRules;
+use portreeve::alert::tell::acknowledge;
 use portreeve::policy::finding::Finding;
 use portreeve::policy::kind::FindingKind;
 use portreeve::sweep::verified::Confirmation;
@@ -14,7 +16,7 @@ use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
 use portreeve::watch::daemon;
 use portreeve::watch::desk::Change;
-use portreeve::watch::housekeeping::{begin, tick};
+use portreeve::watch::housekeeping::{begin, keep_house, tick};
 use portreeve::watch::shared::Shared;
 use tempfile::TempDir;
 
@@ -148,4 +150,31 @@ fn a_start_ends_what_it_has_mended() {
     assert_eq!(shared.desk.firing(), 2);
     begin(&shared);
     assert_eq!(shared.desk.firing(), 0);
+}
+
+#[test]
+fn messages_whose_sink_is_gone_are_an_alert_until_somebody_takes_note() {
+    let kept = directory();
+    let shared = start(&kept, &text());
+    find(&shared, exposure([198, 18, 0, 9], 6379));
+    drop(shared);
+    let shared = start(&kept, &text().replace("\"soc\"", "\"desk\""));
+    keep_house(&shared);
+    tick(&shared);
+    assert!(shared.desk.fires(FindingKind::DeliveryFailed));
+    let now = shared.time.now();
+    let told = shared.desk.parcels("ops", now, 10);
+    let says = |parcel: &portreeve::watch::desk::Parcel| {
+        let message = parcel.message.as_ref().expect("a message");
+        serde_json::to_string(message).expect("JSON").contains("1 message for sink soc is given up")
+    };
+    assert!(told.iter().any(says), "{told:?}");
+    let fingerprint = Finding::delivery_failed("soc", 0, "", now).fingerprint;
+    let by = Acknowledgement { who: "ann".to_owned(), note: None, at: now };
+    let step = |book: &mut Book, _: Mint<'_>| {
+        acknowledge(book, &fingerprint, by.clone()).expect("an alert that fires")
+    };
+    shared.desk.make(&Change::of(&step), now);
+    tick(&shared);
+    assert!(!shared.desk.fires(FindingKind::DeliveryFailed));
 }
