@@ -10,7 +10,7 @@ use super::bell::Bell;
 use super::cycle::event;
 use super::desk::Desk;
 use super::heart::Heart;
-use super::housekeeping::{RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, tick};
+use super::housekeeping::{RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, look_at_store, tick};
 use super::messenger::Messenger;
 use super::runner::Runner;
 use super::shared::Shared;
@@ -104,8 +104,9 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
             heart.ready(shared);
         }
         look_at_clock(shared);
-        if let Err(why) = shared.desk.flush(shared.time.now()) {
-            tracing::error!(%why, "the database cannot be written");
+        match shared.desk.flush(shared.time.now()) {
+            Ok(()) => look_at_store(shared),
+            Err(why) => tracing::error!(%why, "the database cannot be written"),
         }
         // Whoever acknowledges an alert on the command line does so in the database.
         let written = shared.desk.with_store(|store| store.foreign_writes()).ok();

@@ -77,6 +77,7 @@ pub fn begin(shared: &Shared) {
     shared.desk.report(Finding::config_rejected(&name, "", now), false, None, now);
     let clock = Finding::clock_stepped(&hostname(), "the watch has begun anew".to_owned(), now);
     shared.desk.report(clock, false, None, now);
+    look_at_store(shared);
 }
 
 /// Looks whether the clock has jumped, and says so.
@@ -98,6 +99,20 @@ pub fn look_at_clock(shared: &Shared) {
     };
     tracing::warn!("{message}");
     shared.desk.report(Finding::clock_stepped(&hostname(), message, now), holds, None, now);
+}
+
+/// Looks whether the database is still where it was, and says so. Nothing fails while it is not: the file is there
+/// until the last one closes it, so that this can still be told, and everything is gone by the next start.
+pub fn look_at_store(shared: &Shared) {
+    let now = shared.time.now();
+    let is_lost = shared.desk.with_store(|store| Ok(!store.is_in_place())).unwrap_or_default();
+    let file = shared.config().store.path.display().to_string();
+    if is_lost {
+        tracing::error!(%file, "the database has been removed or replaced");
+    }
+    if is_lost != shared.desk.fires(FindingKind::StoreFailed) {
+        shared.desk.report(Finding::store_lost(&file, now), is_lost, None, now);
+    }
 }
 
 /// Lets the database forget what is too old; gives up those messages whose sink is gone.

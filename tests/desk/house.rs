@@ -16,7 +16,7 @@ use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
 use portreeve::watch::daemon;
 use portreeve::watch::desk::Change;
-use portreeve::watch::housekeeping::{begin, keep_house, tick};
+use portreeve::watch::housekeeping::{begin, keep_house, look_at_store, tick};
 use portreeve::watch::shared::Shared;
 use tempfile::TempDir;
 
@@ -145,9 +145,10 @@ fn a_start_ends_what_it_has_mended() {
     find(&shared, Finding::config_rejected(&file, "nonsense", now));
     let host = portreeve::job::vitals::hostname();
     find(&shared, Finding::clock_stepped(&host, "it has jumped".to_owned(), now));
+    find(&shared, Finding::store_lost("alerts.db", now));
     drop(shared);
     let shared = start(&kept, &text());
-    assert_eq!(shared.desk.firing(), 2);
+    assert_eq!(shared.desk.firing(), 3);
     begin(&shared);
     assert_eq!(shared.desk.firing(), 0);
 }
@@ -177,4 +178,25 @@ fn messages_whose_sink_is_gone_are_an_alert_until_somebody_takes_note() {
     shared.desk.make(&Change::of(&step), now);
     tick(&shared);
     assert!(!shared.desk.fires(FindingKind::DeliveryFailed));
+}
+
+#[test]
+fn a_database_that_is_gone_is_an_alert_until_it_is_back() {
+    let kept = directory();
+    let shared = start(&kept, &text());
+    look_at_store(&shared);
+    assert!(shared.is_well());
+    let (here, there) = (kept.path().join("alerts.db"), kept.path().join("moved.db"));
+    fs::rename(&here, &there).expect("it moves");
+    look_at_store(&shared);
+    assert!(!shared.is_well(), "systemd and the heartbeat are told");
+    assert_eq!(shared.desk.parcels("ops", shared.time.now(), 10).len(), 1, "messengers still carry it");
+    look_at_store(&shared);
+    fs::write(&here, "another file").expect("a file");
+    look_at_store(&shared);
+    assert!(!shared.is_well());
+    assert_eq!(shared.desk.parcels("ops", shared.time.now(), 10).len(), 1, "and it is told once");
+    fs::rename(&there, &here).expect("it comes back");
+    look_at_store(&shared);
+    assert!(shared.is_well());
 }
