@@ -10,7 +10,9 @@ use super::bell::Bell;
 use super::cycle::event;
 use super::desk::Desk;
 use super::heart::Heart;
-use super::housekeeping::{RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, look_at_store, tick};
+use super::housekeeping::{
+    RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, look_at_store, tick,
+};
 use super::messenger::Messenger;
 use super::runner::Runner;
 use super::shared::Shared;

@@ -62,6 +62,7 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
     }
     shared.plan();
     tick(shared);
+    keep_house(shared);
     carry(shared)?;
     for recheck in &rechecks {
         std::thread::sleep(recheck.due.saturating_sub(shared.time.since_boot()));
@@ -70,7 +71,6 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
     if !rechecks.is_empty() {
         carry(shared)?;
     }
-    keep_house(shared);
     passed.firing = shared.desk.firing();
     Ok(passed)
 }

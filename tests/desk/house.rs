@@ -1,6 +1,10 @@
 //! What the daemon does beside sweeping and telling, by real configurations.
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use portreeve::alert::advance::{Judgement, Mint, Patience};
@@ -14,9 +18,10 @@ use portreeve::policy::kind::FindingKind;
 use portreeve::sweep::verified::Confirmation;
 use portreeve::target::state::State;
 use portreeve::target::{Target, Transport};
-use portreeve::watch::daemon;
+use portreeve::watch::daemon::{self, Signals};
 use portreeve::watch::desk::Change;
 use portreeve::watch::housekeeping::{begin, keep_house, look_at_store, tick};
+use portreeve::watch::once;
 use portreeve::watch::shared::Shared;
 use tempfile::TempDir;
 
@@ -199,4 +204,56 @@ fn a_database_that_is_gone_is_an_alert_until_it_is_back() {
     fs::rename(&there, &here).expect("it comes back");
     look_at_store(&shared);
     assert!(shared.is_well());
+}
+
+#[test]
+fn one_pass_does_all_of_it() {
+    let kept = directory();
+    let scope = "[scope]\nnetworks = [\"127.77.9.0/24\"]\n[sweep]\nengine = \"connect\"\n";
+    let text = [scope, WATCHES, REST].concat().replace("198.18.0.0/28", "127.77.9.9");
+    let shared = start(&kept, &text);
+    let (file, now) = (shared.file.display().to_string(), Timestamp::now());
+    find(&shared, Finding::config_rejected(&file, "nonsense", now));
+    find(&shared, exposure([127, 77, 9, 99], 6379));
+    let started = |tx: &portreeve::store::Transaction<'_>| tx.put("started:yearly", &now.to_string());
+    shared.desk.with_store(|store| store.write(started)).expect("written");
+    drop(shared);
+    let shared = start(&kept, &text.replace("\"soc\"", "\"desk\""));
+    let passed = once::run(&shared, &false.into()).expect("a pass");
+    assert_eq!((passed.unmade, passed.firing), (0, 1), "what is lost is all that fires");
+    let ops = fs::read_to_string(kept.path().join("ops.jsonl")).expect("a file");
+    assert!(ops.contains("1 message for sink soc is given up"), "{ops}");
+}
+
+/// Waits until this file says so.
+fn says(file: &Path, word: &str) -> bool {
+    let looks = 0..300;
+    looks.into_iter().any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        fs::read_to_string(file).is_ok_and(|text| text.contains(word))
+    })
+}
+
+#[test]
+fn the_daemon_does_all_of_it() {
+    let kept = directory();
+    // Neither watch is due.
+    let text = text().replace("interval = \"1h\"", "cron = \"0 0 1 1 *\"");
+    let shared = Arc::new(start(&kept, &text));
+    find(&shared, exposure([198, 18, 0, 99], 6379));
+    let file = shared.file.display().to_string();
+    find(&shared, Finding::config_rejected(&file, "nonsense", Timestamp::now()));
+    let signals = Signals::default();
+    let daemon = {
+        let (shared, signals) = (Arc::clone(&shared), signals.clone());
+        thread::spawn(move || daemon::run(&shared, &signals))
+    };
+    let (soc, ops) = (kept.path().join("soc.jsonl"), kept.path().join("ops.jsonl"));
+    let resolved = "\"transition\":\"resolved\"";
+    assert!(says(&ops, resolved), "the start ends what the file said before");
+    assert!(says(&soc, resolved), "what no watch looks at is over");
+    fs::remove_file(kept.path().join("alerts.db")).expect("it is gone");
+    assert!(says(&ops, "store-failed"), "and that is told");
+    signals.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    daemon.join().expect("an end").expect("no error");
 }
