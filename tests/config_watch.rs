@@ -396,6 +396,25 @@ fn a_sink_and_a_route_that_misses_it_by_a_letter_are_one_mistake() {
 }
 
 #[test]
+fn a_grade_of_what_grades_do_not_change_is_a_mistake() {
+    check(
+        "[[grade]]\nkinds = [\"outage\", \"config-rejected\"]\nseverity = \"low\"\n",
+        &[
+            "c.toml:2:20: no [[grade]] changes `config-rejected`, which is about the watch itself; its class is `own`: name \
+           its sinks there, or by a [[route.match]] with kinds = [\"config-rejected\"]",
+        ],
+    );
+    check(
+        "[[grade]]\nkinds = [\"storm\"]\nseverity = \"low\"\n",
+        &["c.toml:2:10: no [[grade]] changes `storm`, which is about the watch itself; name its sinks by a \
+           [[route.match]] with kinds = [\"storm\"]"],
+    );
+    let graded: Vec<&str> =
+        FindingKind::ALL.iter().filter(|kind| kind.is_graded()).map(|kind| kind.as_str()).collect();
+    check(&format!("[[grade]]\nkinds = {graded:?}\nseverity = \"low\"\n"), &[]);
+}
+
+#[test]
 fn a_kind_that_is_not_known_is_one_mistake_and_a_secret_is_one_as_well() {
     check(
         "[[sink]]\nname = \"soc\"\nkind = \"chat\"\nurl = \"x\"\npassword = \"hunter2\"\nstorm = \"eech\"\n",
