@@ -93,6 +93,47 @@ fn config_check_never_says_two_things() {
     assert!(answer.stdout.contains("no mistakes; host names 1 (not looked up), "), "{}", answer.stdout);
 }
 
+/// A configuration with these watches, sinks and routes.
+fn watching(watches: &str, sinks: &[&str], routes: &str) -> String {
+    let sink =
+        |name: &&str| format!("[[sink]]\nname = \"{name}\"\nkind = \"file\"\npath = \"{name}.jsonl\"\n");
+    let sinks: String = sinks.iter().map(sink).collect();
+    format!(
+        "[scope]\nnetworks = [\"198.18.0.0/24\"]\n{watches}{sinks}[store]\npath = \"a.db\"\n[route]\n{routes}"
+    )
+}
+
+#[test]
+fn a_drill_tries_every_route() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let routes = "security = [\"soc\"]\nhealth = [\"ops\"]\n[[route.match]]\nclasses = [\"own\"]\n\
+                  hosts = [\"198.18.0.9\"]\nto = [\"pager\"]\n[[route.match]]\nseverity = \"critical\"\n\
+                  to = [\"boss\"]\nalso = true\n";
+    let text = watching("", &["soc", "ops", "pager", "boss"], routes) + "[alerting]\nstorm_above = 1\n";
+    fs::write(directory.path().join("a.toml"), &text).expect("a file");
+    let drill = ["drill", "--config", "a.toml", "--wait", "5"];
+    let answer = run_in(directory.path(), &drill);
+    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{}", answer.stdout);
+    for sink in ["soc", "ops", "pager", "boss"] {
+        for transition in ["firing", "resolved"] {
+            assert!(
+                answer.stdout.contains(&format!("-> {sink}: {transition} delivered")),
+                "{}",
+                answer.stdout
+            );
+        }
+        let told = fs::read_to_string(directory.path().join(format!("{sink}.jsonl"))).expect(sink);
+        assert_eq!(told.lines().count(), 2, "{sink}: {told}");
+    }
+    let at = text.lines().position(|line| line == "[[route.match]]").expect("a line") + 1;
+    let says = format!("[[route.match]] in line {at} -> pager: firing delivered");
+    assert!(answer.stdout.contains(&says), "{}", answer.stdout);
+    // One that can be told nothing fails the drill.
+    let broken = text.replace("\"pager.jsonl\"", "\"no/such/pager.jsonl\"");
+    fs::write(directory.path().join("a.toml"), broken).expect("a file");
+    assert_eq!(run_in(directory.path(), &["drill", "--config", "a.toml", "--wait", "1"]).status, Some(2));
+}
+
 #[test]
 fn config_check_refuses_a_canary_that_a_sweep_refuses() {
     let canary = "[sweep]\ncanaries = [\"198.18.9.9:22\"]\n";
