@@ -660,8 +660,9 @@ fn the_check_says_what_was_understood() {
     let told = String::from_utf8(output.stdout).expect("UTF-8");
     let errors = String::from_utf8(output.stderr).expect("UTF-8");
     let wanted = format!(
-        "{}: no mistakes; 65536 addresses x 6 ports, allowances 2, expectations 2, grades 1, maintenance windows 2, \
-         watches 3, sinks 9, routes 8\n",
+        "{}: no mistakes; allowances 2, expectations 2, grades 1, maintenance windows 2, watches 3, sinks 9, routes 8\n\
+         watch risky: 65536 addresses x 6 ports\nwatch weekly: 246 addresses x 89 ports\n\
+         watch as_usual: 65536 addresses x 6 ports\n",
         path("c.toml").display()
     );
     assert_eq!((told, errors.as_str(), output.status.code()), (wanted, "", Some(0)));

@@ -36,8 +36,8 @@ fn config_check_passes_the_documented_example() {
     fs::write(directory.path().join("secrets/soc-url"), "https://hook.example.net/1").expect("a secret");
     let answer = run_in(directory.path(), &["config", "check", "example.toml"]);
     assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-    let says = "example.toml: no mistakes; 65536 addresses x 6 ports, allowances 1, expectations 1, watches 1, \
-                sinks 3, routes 2\n";
+    let says = "example.toml: no mistakes; allowances 1, expectations 1, watches 1, sinks 3, routes 2\n\
+                watch sweep: 65536 addresses x 6 ports\n";
     assert_eq!(answer.stdout, says);
 }
 
@@ -101,6 +101,27 @@ fn watching(watches: &str, sinks: &[&str], routes: &str) -> String {
     format!(
         "[scope]\nnetworks = [\"198.18.0.0/24\"]\n{watches}{sinks}[store]\npath = \"a.db\"\n[route]\n{routes}"
     )
+}
+
+#[test]
+fn config_check_says_what_each_watch_sweeps() {
+    let watches = "[[watch]]\nname = \"one\"\nhosts = [\"198.18.0.9\"]\nports = [22]\n[[watch]]\nname = \"two\"\n\
+                   hosts = [\"localhost\", \"198.18.0.0/30\"]\n";
+    let routes = "security = [\"soc\"]\nhealth = [\"ops\"]\n";
+    let answer = check(&watching(watches, &["soc", "ops"], routes));
+    let says = "a.toml: no mistakes; allowances 0, expectations 0, watches 2, sinks 2, routes 2\n\
+                watch one: 1 addresses x 1 ports\n\
+                watch two: 4 addresses x 6 ports, host names 1 (not looked up)\n";
+    assert_eq!((answer.status, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), says, ""));
+    // A file that is good for sweeps only, whatever is in it, says so.
+    for text in ["", "[scope]\nnetworks = [\"198.18.0.0/24\"]\n"] {
+        let answer = check(text);
+        assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+        assert!(
+            answer.stdout.contains("\nthis is for `portreeve sweep`; `portreeve watch` needs"),
+            "{answer:?}"
+        );
+    }
 }
 
 #[test]
