@@ -63,6 +63,12 @@ pub fn run(file: &Path) -> Result<Status, Failure> {
         writeln!(out, "{file}: no mistakes; {scope}, allowances {allowances}, {watching}")?;
         writeln!(out, "this is for `portreeve sweep`; `portreeve watch` needs a [[sink]] and a [route] too")?;
     }
+    if let [one] = config.routes.named()[..] {
+        output::note(&format!(
+            "`{one}` is the only sink, so nobody is told when messages to it are given up; add a second one to own or \
+             to events of [route]"
+        ));
+    }
     Ok(Status::Clean)
 }
 

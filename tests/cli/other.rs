@@ -125,6 +125,16 @@ fn config_check_says_what_each_watch_sweeps() {
 }
 
 #[test]
+fn config_check_notes_that_nobody_hears_of_the_only_sink() {
+    let answer = check(&watching("", &["soc"], "security = [\"soc\"]\nhealth = [\"soc\"]\n"));
+    assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+    let note = "note: `soc` is the only sink, so nobody is told when messages to it are given up";
+    assert!(answer.stderr.contains(note), "{}", answer.stderr);
+    let two = "security = [\"soc\"]\nhealth = [\"ops\"]\n";
+    assert_eq!(check(&watching("", &["soc", "ops"], two)).stderr, "");
+}
+
+#[test]
 fn a_drill_tries_every_route() {
     let directory = tempfile::tempdir().expect("a directory");
     let routes = "security = [\"soc\"]\nhealth = [\"ops\"]\n[[route.match]]\nclasses = [\"own\"]\n\
