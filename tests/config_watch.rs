@@ -396,6 +396,25 @@ fn a_sink_and_a_route_that_misses_it_by_a_letter_are_one_mistake() {
 }
 
 #[test]
+fn a_grade_of_what_grades_do_not_change_is_a_mistake() {
+    check(
+        "[[grade]]\nkinds = [\"outage\", \"config-rejected\"]\nseverity = \"low\"\n",
+        &[
+            "c.toml:2:20: no [[grade]] changes `config-rejected`, which is about the watch itself; its class is `own`: name \
+           its sinks there, or by a [[route.match]] with kinds = [\"config-rejected\"]",
+        ],
+    );
+    check(
+        "[[grade]]\nkinds = [\"storm\"]\nseverity = \"low\"\n",
+        &["c.toml:2:10: no [[grade]] changes `storm`, which is about the watch itself; name its sinks by a \
+           [[route.match]] with kinds = [\"storm\"]"],
+    );
+    let graded: Vec<&str> =
+        FindingKind::ALL.iter().filter(|kind| kind.is_graded()).map(|kind| kind.as_str()).collect();
+    check(&format!("[[grade]]\nkinds = {graded:?}\nseverity = \"low\"\n"), &[]);
+}
+
+#[test]
 fn a_kind_that_is_not_known_is_one_mistake_and_a_secret_is_one_as_well() {
     check(
         "[[sink]]\nname = \"soc\"\nkind = \"chat\"\nurl = \"x\"\npassword = \"hunter2\"\nstorm = \"eech\"\n",
@@ -661,8 +680,9 @@ fn the_check_says_what_was_understood() {
     let told = String::from_utf8(output.stdout).expect("UTF-8");
     let errors = String::from_utf8(output.stderr).expect("UTF-8");
     let wanted = format!(
-        "{}: no mistakes; 65536 addresses x 6 ports, allowances 2, expectations 2, grades 1, maintenance windows 2, \
-         watches 3, sinks 9, routes 8\n",
+        "{}: no mistakes; allowances 2, expectations 2, grades 1, maintenance windows 2, watches 3, sinks 9, routes 8\n\
+         watch risky: 65536 addresses x 6 ports\nwatch weekly: 246 addresses x 89 ports\n\
+         watch as_usual: 65536 addresses x 6 ports\n",
         path("c.toml").display()
     );
     assert_eq!((told, errors.as_str(), output.status.code()), (wanted, "", Some(0)));

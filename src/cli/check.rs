@@ -30,24 +30,45 @@ pub fn run(file: &Path) -> Result<Status, Failure> {
         None => {}
     }
     let watching = watching_in_words(&config);
-    let scope = match sources::read(config.settings, &mut io::empty()) {
-        // Of what could not be read, nothing can be said.
+    // Of what could not be read, nothing can be said.
+    let reach = |settings: &Settings| match sources::read(settings.clone(), &mut io::empty()) {
         Ok(_) if !is_whole => Ok(String::new()),
         Ok(reading) => {
             let (settings, names) = reading.unresolved();
-            scope_in_words(&settings, names).map_err(|mistake| mistake.to_string())
+            reach_in_words(&settings, names).map_err(|mistake| mistake.to_string())
         }
         Err(mistake) => Err(mistake.to_string()),
     };
-    let scope = scope.unwrap_or_else(|mistake| {
-        mistakes.push(mistake);
-        String::new()
-    });
+    let mut reaches = vec![reach(&config.settings)];
+    if config.is_for_watch() {
+        reaches.extend(config.watches.iter().map(|watch| reach(&watch.settings)));
+    }
+    for mistake in reaches.iter().filter_map(|reach| reach.as_ref().err()) {
+        if !mistakes.contains(mistake) {
+            mistakes.push(mistake.clone());
+        }
+    }
     if !mistakes.is_empty() {
         return Err(mistakes.join("\n").into());
     }
-    let file = output::shown(file);
-    writeln!(output::styled_stdout()?, "{file}: no mistakes; {scope}allowances {allowances}, {watching}")?;
+    let (file, mut out) = (output::shown(file), output::styled_stdout()?);
+    let mut reaches = reaches.into_iter().flatten();
+    let scope = reaches.next().unwrap_or_default();
+    if config.is_for_watch() {
+        writeln!(out, "{file}: no mistakes; allowances {allowances}, {watching}")?;
+        for (watch, reach) in config.watches.iter().zip(reaches) {
+            writeln!(out, "watch {}: {reach}", watch.name)?;
+        }
+    } else {
+        writeln!(out, "{file}: no mistakes; {scope}, allowances {allowances}, {watching}")?;
+        writeln!(out, "this is for `portreeve sweep`; `portreeve watch` needs a [[sink]] and a [route] too")?;
+    }
+    if let [one] = config.routes.named()[..] {
+        output::note(&format!(
+            "`{one}` is the only sink, so nobody is told when messages to it are given up; add a second one to own or \
+             to events of [route]"
+        ));
+    }
     Ok(Status::Clean)
 }
 
@@ -68,21 +89,24 @@ fn watching_in_words(config: &Config) -> String {
     counts.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-/// How much is declared. Of what names will come to nothing is known, so where there are some, neither what is left of
+/// How much is swept. Of what names will come to nothing is known, so where there are some, neither what is left of
 /// the rest nor which canaries lie outside can be a mistake yet.
-fn scope_in_words(settings: &Settings, names: usize) -> Result<String, SettingsError> {
-    let addresses = match settings.scope() {
-        _ if settings.declared.is_empty() && names == 0 => "no scope, ".to_owned(),
-        _ if settings.declared.is_empty() => String::new(),
+fn reach_in_words(settings: &Settings, names: usize) -> Result<String, SettingsError> {
+    let mut reach = Vec::new();
+    match settings.scope() {
+        _ if settings.declared.is_empty() && names == 0 => reach.push("no scope".to_owned()),
+        _ if settings.declared.is_empty() => {}
         Ok(scope) => {
             if names == 0 {
                 settings.canaries(&scope)?;
             }
-            format!("{} addresses x {} ports, ", scope.hosts(), scope.ports().len())
+            reach.push(format!("{} addresses x {} ports", scope.hosts(), scope.ports().len()));
         }
-        Err(SettingsError::Scope(ScopeError::AllExcluded)) if names > 0 => String::new(),
+        Err(SettingsError::Scope(ScopeError::AllExcluded)) if names > 0 => {}
         Err(mistake) => return Err(mistake),
-    };
-    let names = if names > 0 { format!("host names {names} (not looked up), ") } else { String::new() };
-    Ok(addresses + &names)
+    }
+    if names > 0 {
+        reach.push(format!("host names {names} (not looked up)"));
+    }
+    Ok(reach.join(", "))
 }

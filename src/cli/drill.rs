@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Failure, Status, output};
-use crate::policy::class::Class;
 use crate::store::history::Outcome;
 use crate::store::lock::Lock;
 use crate::target::foreign::harmless;
@@ -28,17 +27,17 @@ pub struct Args {
 
 /// Runs the command. Exit status: 0 everything has arrived, 2 something has not.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let config = daemon::load(&args.config)?;
-    let classes: Vec<Class> = config.routes.classes.keys().cloned().collect();
+    let mut config = daemon::load(&args.config)?;
+    let ways = drill::ways(&mut config.routes);
     // Where a daemon runs, it delivers; where none does, nobody is to start one meanwhile.
     let lock = Lock::take(&config.store.path).ok();
     let shared = daemon::set_up(&args.config, config)?;
     let began = Timestamp::now();
-    drill::begin(&shared.desk, &classes, began);
+    drill::begin(&shared.desk, &ways, began);
     if lock.is_some() {
         once::carry(&shared)?;
     }
-    let drilled = drill::outcome(&shared.desk, &classes, began, Duration::from_secs(args.wait))?;
+    let drilled = drill::outcome(&shared.desk, &ways, began, Duration::from_secs(args.wait))?;
     let mut out = output::styled_stdout()?;
     let mut arrived = !drilled.is_empty();
     for drill in &drilled {
@@ -55,7 +54,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
 }
 
 fn in_words(drilled: &Drilled) -> String {
-    let Drilled { class, transition, fate } = drilled;
+    let Drilled { way, transition, fate } = drilled;
     let attempts = if fate.attempts == 1 { "attempt" } else { "attempts" };
     let why = fate.why.as_deref().map_or_else(String::new, |why| format!(": {}", harmless(why)));
     let end = match fate.outcome {
@@ -63,5 +62,5 @@ fn in_words(drilled: &Drilled) -> String {
         Outcome::Pending => format!("NOT delivered yet, after {} {attempts}{why}", fate.attempts),
         Outcome::Dead { .. } => format!("given up after {} {attempts}{why}", fate.attempts),
     };
-    format!("{class} -> {}: {} {end}", fate.sink, transition.as_str())
+    format!("{way} -> {}: {} {end}", fate.sink, transition.as_str())
 }

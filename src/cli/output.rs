@@ -223,6 +223,12 @@ pub fn complain(error: &dyn Display) {
     let _ = writeln!(aside(), "{style}error:{style:#} {}", told.join("\n"));
 }
 
+/// Says what is no mistake, and better known.
+pub fn note(what: &str) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
+    let _ = writeln!(aside(), "{style}note:{style:#} {}", harmless(what));
+}
+
 /// The name of a file, which whoever made it has chosen.
 pub fn shown(path: &Path) -> String {
     harmless(&path.display().to_string()).into_owned()

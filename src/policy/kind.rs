@@ -100,6 +100,26 @@ impl FindingKind {
         }
     }
 
+    /// Whether the operator's grades are asked how bad it is and whom it is for.
+    pub fn is_graded(self) -> bool {
+        match self {
+            FindingKind::Exposure
+            | FindingKind::AnswersAll
+            | FindingKind::AllowanceExpired
+            | FindingKind::AllowanceUnused
+            | FindingKind::AllowanceExpiring
+            | FindingKind::Outage
+            | FindingKind::VantageBlind => true,
+            FindingKind::SweepMissed
+            | FindingKind::DeliveryFailed
+            | FindingKind::StoreFailed
+            | FindingKind::ConfigRejected
+            | FindingKind::ClockStepped
+            | FindingKind::Storm
+            | FindingKind::Drill => false,
+        }
+    }
+
     /// Whether it calls for somebody. What does not is a note on the allowlist, and stays in the record.
     pub fn alerts(self) -> bool {
         !matches!(self, FindingKind::AllowanceExpired | FindingKind::AllowanceUnused)

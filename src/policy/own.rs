@@ -52,6 +52,15 @@ impl Finding {
         Finding::own(FindingKind::StoreFailed, Rule::Storage, "store", Severity::Critical, now, message)
     }
 
+    /// A database whose file is no longer where it was.
+    pub fn store_lost(file: &str, now: Timestamp) -> Self {
+        let message = format!(
+            "the database {file} has been removed or replaced under the watch, and what is written now is lost with the \
+             end of the watch; put the file back where it was, or restart the watch"
+        );
+        Finding::own(FindingKind::StoreFailed, Rule::Storage, "store", Severity::Critical, now, message)
+    }
+
     /// A file that was changed and cannot be used as it is now.
     pub fn config_rejected(file: &str, why: &str, now: Timestamp) -> Self {
         let message =

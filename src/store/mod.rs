@@ -128,6 +128,12 @@ impl Deref for Transaction<'_> {
 }
 
 impl Reader {
+    /// Whether the file that is open is still the one at its path: what is written to one that has been removed is lost
+    /// with the end of this process.
+    pub fn is_in_place(&self) -> bool {
+        self.opened.is_in_place()
+    }
+
     /// Does something by SQL, and says what was tried and where when it fails.
     fn run<'c, T>(
         &'c self,

@@ -40,7 +40,18 @@ pub(super) struct Opened {
     // Closed first; only then may anybody look at the file.
     pub connection: Connection,
     pub file: String,
-    _registered: Registered,
+    path: PathBuf,
+    registered: Registered,
+}
+
+impl Opened {
+    /// Whether the file that is open is still the one at its path. Where nobody can tell, it is.
+    pub fn is_in_place(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) => inode(&metadata) == self.registered.0,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
+    }
 }
 
 /// Opens a database in order to write, and makes it if there is none.
@@ -64,7 +75,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Opened, StoreError> {
     schema::migrate(&connection, schema::STEPS)
         .map_err(|error| StoreError::of("bring its schema up to date", &file, &error))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
-    Ok(Opened { connection, file, _registered: registered })
+    Ok(Opened { connection, file, path, registered })
 }
 
 /// Opens a database in order to read.
@@ -95,7 +106,7 @@ pub(super) fn for_reading(path: &Path) -> Result<Opened, StoreError> {
         harden(&connection)
     };
     set_up().map_err(|error| StoreError::of("open it", &file, &error))?;
-    Ok(Opened { connection, file, _registered: registered })
+    Ok(Opened { connection, file, path, registered })
 }
 
 /// A path as it may be shown.
@@ -224,6 +235,11 @@ enum Mode {
     Frozen,
 }
 
+/// What names a file, whatever it is called.
+fn inode(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 /// Looks at a file, and opens it if it may be ours.
 fn look_and_open(path: &Path, file: &str, mode: Mode) -> Result<(Connection, Registered), StoreError> {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +253,7 @@ fn look_and_open(path: &Path, file: &str, mode: Mode) -> Result<(Connection, Reg
     if !metadata.is_file() {
         return Err(StoreError::Foreign { file: file.to_owned(), what: "is no file".to_owned() });
     }
-    let inode = (metadata.dev(), metadata.ino());
+    let inode = inode(&metadata);
     if !open.contains_key(&inode) {
         look(path, file)?;
     } else if mode == Mode::Frozen {

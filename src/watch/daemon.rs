@@ -10,7 +10,9 @@ use super::bell::Bell;
 use super::cycle::event;
 use super::desk::Desk;
 use super::heart::Heart;
-use super::housekeeping::{RETENTION, TICK, heartbeat, keep_house, look_at_clock, tick};
+use super::housekeeping::{
+    RETENTION, TICK, begin, heartbeat, keep_house, look_at_clock, look_at_store, tick,
+};
 use super::messenger::Messenger;
 use super::runner::Runner;
 use super::shared::Shared;
@@ -28,6 +30,9 @@ use crate::sync::{Ordering, SignalFlag};
 
 /// How often the daemon looks after itself.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How often is tried again to work out what watches will sweep, where a file or a name stood in the way.
+const PLAN: Duration = Duration::from_secs(60);
 
 /// How long messengers may take for the last messages, and how often is looked whether they have.
 const LEAVING: Duration = Duration::from_secs(3);
@@ -84,7 +89,10 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     let mut heart = Heart::new();
     let mut staff = Staff::default();
     staff.follow(shared)?;
+    let planning = Arc::clone(shared);
+    thread::Builder::new().name("plan".to_owned()).spawn(move || plan(&planning))?;
     say(shared, "watch.started");
+    begin(shared);
     heart.ready(shared);
     let now = || shared.time.since_boot();
     let (mut tick_at, mut house_at) = (now(), now() + RETENTION);
@@ -98,8 +106,9 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
             heart.ready(shared);
         }
         look_at_clock(shared);
-        if let Err(why) = shared.desk.flush(shared.time.now()) {
-            tracing::error!(%why, "the database cannot be written");
+        match shared.desk.flush(shared.time.now()) {
+            Ok(()) => look_at_store(shared),
+            Err(why) => tracing::error!(%why, "the database cannot be written"),
         }
         // Whoever acknowledges an alert on the command line does so in the database.
         let written = shared.desk.with_store(|store| store.foreign_writes()).ok();
@@ -129,6 +138,15 @@ pub fn run(shared: &Arc<Shared>, signals: &Signals) -> Result<(), StartError> {
     shared.stop();
     staff.leave(shared);
     Ok(())
+}
+
+/// Keeps known what each watch looks at, on a thread of its own: looking names up takes its time.
+fn plan(shared: &Shared) {
+    while !shared.is_stopping() {
+        let heard = shared.orders.rung();
+        shared.plan();
+        shared.orders.wait(heard, PLAN);
+    }
 }
 
 /// Reads the configuration again, and takes it up if it has no mistakes.

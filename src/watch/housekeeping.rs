@@ -32,8 +32,13 @@ pub fn tick(shared: &Shared) {
     let config = shared.config();
     let now = shared.time.now();
     let is_swept = |record: &Record| {
-        let target = target_of(&record.alert.finding);
-        target.and_then(|target| shared.is_swept(&target)).unwrap_or(true)
+        let finding = &record.alert.finding;
+        let is_swept = match (finding.kind, finding.ip) {
+            // It is about all ports of a host, and so has none.
+            (FindingKind::AnswersAll, Some(ip)) => shared.is_host_swept(ip),
+            _ => target_of(finding).and_then(|target| shared.is_swept(&target)),
+        };
+        is_swept.unwrap_or(true)
     };
     let is_kept = |record: &Record| is_swept(record) && is_kept(record, &config, &shared.file);
     let step = |book: &mut Book, mint: Mint<'_>| retire(book, &is_kept, &config.alerting, now, mint);
@@ -48,7 +53,11 @@ fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
         FindingKind::VantageBlind | FindingKind::SweepMissed => {
             config.watches.iter().any(|watch| Some(watch.name.as_str()) == about)
         }
-        FindingKind::DeliveryFailed => config.sinks.iter().any(|sink| Some(sink.name.as_str()) == about),
+        // Where the sink is gone, nothing will ever arrive there again: somebody takes note that messages were lost.
+        FindingKind::DeliveryFailed => {
+            record.alert.acknowledged.is_none()
+                || config.sinks.iter().any(|sink| Some(sink.name.as_str()) == about)
+        }
         FindingKind::Outage => {
             let is_expected = |target| config.expect.iter().any(|expectation| expectation.names(&target));
             target_of(finding).is_some_and(is_expected)
@@ -59,6 +68,16 @@ fn is_kept(record: &Record, config: &Config, file: &Path) -> bool {
         }
         _ => true,
     }
+}
+
+/// Ends what a start has mended: the file has been taken up, or there would be none; and the clock is believed.
+pub fn begin(shared: &Shared) {
+    let now = shared.time.now();
+    let name = shared.file.display().to_string();
+    shared.desk.report(Finding::config_rejected(&name, "", now), false, None, now);
+    let clock = Finding::clock_stepped(&hostname(), "the watch has begun anew".to_owned(), now);
+    shared.desk.report(clock, false, None, now);
+    look_at_store(shared);
 }
 
 /// Looks whether the clock has jumped, and says so.
@@ -82,6 +101,20 @@ pub fn look_at_clock(shared: &Shared) {
     shared.desk.report(Finding::clock_stepped(&hostname(), message, now), holds, None, now);
 }
 
+/// Looks whether the database is still where it was, and says so. Nothing fails while it is not: the file is there
+/// until the last one closes it, so that this can still be told, and everything is gone by the next start.
+pub fn look_at_store(shared: &Shared) {
+    let now = shared.time.now();
+    let is_lost = shared.desk.with_store(|store| Ok(!store.is_in_place())).unwrap_or_default();
+    let file = shared.config().store.path.display().to_string();
+    if is_lost {
+        tracing::error!(%file, "the database has been removed or replaced");
+    }
+    if is_lost != shared.desk.fires(FindingKind::StoreFailed) {
+        shared.desk.report(Finding::store_lost(&file, now), is_lost, None, now);
+    }
+}
+
 /// Lets the database forget what is too old; gives up those messages whose sink is gone.
 pub fn keep_house(shared: &Shared) {
     let config = shared.config();
@@ -97,7 +130,9 @@ pub fn keep_house(shared: &Shared) {
     };
     match shared.desk.with_store(|store| store.write(|tx| tx.orphans(&sinks, now))) {
         Ok(given_up) => given_up.iter().for_each(|(sink, count)| {
-            tracing::warn!(%sink, count, "messages given up: their sink is no longer configured");
+            let why = "the sink is no longer configured";
+            tracing::error!(%sink, count, %why, "messages given up");
+            shared.desk.report(Finding::delivery_failed(sink, *count, why, now), true, None, now);
         }),
         Err(error) => tracing::warn!(%error, "messages without a sink were not looked for"),
     }

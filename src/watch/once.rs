@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::cycle::{CycleError, Watcher, last_started};
 use super::daemon::StartError;
-use super::housekeeping::{keep_house, tick};
+use super::housekeeping::{begin, keep_house, tick};
 use super::messenger::Messenger;
 use super::recheck::Recheck;
 use super::schedule::{Calendar, Due};
@@ -37,6 +37,7 @@ pub struct Passed {
 /// # Errors
 /// When no thread can be started.
 pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError> {
+    begin(shared);
     let config = shared.config();
     let mut passed = Passed::default();
     let mut rechecks = Vec::new();
@@ -59,7 +60,9 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
             }
         }
     }
+    shared.plan();
     tick(shared);
+    keep_house(shared);
     carry(shared)?;
     for recheck in &rechecks {
         std::thread::sleep(recheck.due.saturating_sub(shared.time.since_boot()));
@@ -68,7 +71,6 @@ pub fn run(shared: &Shared, interrupt: &SignalFlag) -> Result<Passed, StartError
     if !rechecks.is_empty() {
         carry(shared)?;
     }
-    keep_house(shared);
     passed.firing = shared.desk.firing();
     Ok(passed)
 }

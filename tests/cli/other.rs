@@ -36,8 +36,8 @@ fn config_check_passes_the_documented_example() {
     fs::write(directory.path().join("secrets/soc-url"), "https://hook.example.net/1").expect("a secret");
     let answer = run_in(directory.path(), &["config", "check", "example.toml"]);
     assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-    let says = "example.toml: no mistakes; 65536 addresses x 6 ports, allowances 1, expectations 1, watches 1, \
-                sinks 3, routes 2\n";
+    let says = "example.toml: no mistakes; allowances 1, expectations 1, watches 1, sinks 3, routes 2\n\
+                watch sweep: 65536 addresses x 6 ports\n";
     assert_eq!(answer.stdout, says);
 }
 
@@ -91,6 +91,78 @@ fn config_check_never_says_two_things() {
         check("[scope]\nnetworks = [\"198.18.0.0/30\", \"localhost\"]\nexclude = [\"198.18.0.0/30\"]\n");
     assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
     assert!(answer.stdout.contains("no mistakes; host names 1 (not looked up), "), "{}", answer.stdout);
+}
+
+/// A configuration with these watches, sinks and routes.
+fn watching(watches: &str, sinks: &[&str], routes: &str) -> String {
+    let sink =
+        |name: &&str| format!("[[sink]]\nname = \"{name}\"\nkind = \"file\"\npath = \"{name}.jsonl\"\n");
+    let sinks: String = sinks.iter().map(sink).collect();
+    format!(
+        "[scope]\nnetworks = [\"198.18.0.0/24\"]\n{watches}{sinks}[store]\npath = \"a.db\"\n[route]\n{routes}"
+    )
+}
+
+#[test]
+fn config_check_says_what_each_watch_sweeps() {
+    let watches = "[[watch]]\nname = \"one\"\nhosts = [\"198.18.0.9\"]\nports = [22]\n[[watch]]\nname = \"two\"\n\
+                   hosts = [\"localhost\", \"198.18.0.0/30\"]\n";
+    let routes = "security = [\"soc\"]\nhealth = [\"ops\"]\n";
+    let answer = check(&watching(watches, &["soc", "ops"], routes));
+    let says = "a.toml: no mistakes; allowances 0, expectations 0, watches 2, sinks 2, routes 2\n\
+                watch one: 1 addresses x 1 ports\n\
+                watch two: 4 addresses x 6 ports, host names 1 (not looked up)\n";
+    assert_eq!((answer.status, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), says, ""));
+    // A file that is good for sweeps only, whatever is in it, says so.
+    for text in ["", "[scope]\nnetworks = [\"198.18.0.0/24\"]\n"] {
+        let answer = check(text);
+        assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+        assert!(
+            answer.stdout.contains("\nthis is for `portreeve sweep`; `portreeve watch` needs"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn config_check_notes_that_nobody_hears_of_the_only_sink() {
+    let answer = check(&watching("", &["soc"], "security = [\"soc\"]\nhealth = [\"soc\"]\n"));
+    assert_eq!(answer.status, Some(0), "{}", answer.stderr);
+    let note = "note: `soc` is the only sink, so nobody is told when messages to it are given up";
+    assert!(answer.stderr.contains(note), "{}", answer.stderr);
+    let two = "security = [\"soc\"]\nhealth = [\"ops\"]\n";
+    assert_eq!(check(&watching("", &["soc", "ops"], two)).stderr, "");
+}
+
+#[test]
+fn a_drill_tries_every_route() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let routes = "security = [\"soc\"]\nhealth = [\"ops\"]\n[[route.match]]\nclasses = [\"own\"]\n\
+                  hosts = [\"198.18.0.9\"]\nto = [\"pager\"]\n[[route.match]]\nseverity = \"critical\"\n\
+                  to = [\"boss\"]\nalso = true\n";
+    let text = watching("", &["soc", "ops", "pager", "boss"], routes) + "[alerting]\nstorm_above = 1\n";
+    fs::write(directory.path().join("a.toml"), &text).expect("a file");
+    let drill = ["drill", "--config", "a.toml", "--wait", "5"];
+    let answer = run_in(directory.path(), &drill);
+    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{}", answer.stdout);
+    for sink in ["soc", "ops", "pager", "boss"] {
+        for transition in ["firing", "resolved"] {
+            assert!(
+                answer.stdout.contains(&format!("-> {sink}: {transition} delivered")),
+                "{}",
+                answer.stdout
+            );
+        }
+        let told = fs::read_to_string(directory.path().join(format!("{sink}.jsonl"))).expect(sink);
+        assert_eq!(told.lines().count(), 2, "{sink}: {told}");
+    }
+    let at = text.lines().position(|line| line == "[[route.match]]").expect("a line") + 1;
+    let says = format!("[[route.match]] in line {at} -> pager: firing delivered");
+    assert!(answer.stdout.contains(&says), "{}", answer.stdout);
+    // One that can be told nothing fails the drill.
+    let broken = text.replace("\"pager.jsonl\"", "\"no/such/pager.jsonl\"");
+    fs::write(directory.path().join("a.toml"), broken).expect("a file");
+    assert_eq!(run_in(directory.path(), &["drill", "--config", "a.toml", "--wait", "1"]).status, Some(2));
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn config_check_reads_every_file_and_looks_no_name_up() {
     ]);
     let answer = run_in(good.path(), &["config", "check", "c.toml"]);
     let says = "c.toml: no mistakes; 257 addresses x 6 ports, host names 1 (not looked up), allowances 0, expectations \
-                0, sinks 0\n";
+                0, sinks 0\nthis is for `portreeve sweep`; `portreeve watch` needs a [[sink]] and a [route] too\n";
     assert_eq!((answer.status, answer.stdout.as_str(), answer.stderr.as_str()), (Some(0), says, ""));
     let bad = directory(&[
         ("c.toml", config),

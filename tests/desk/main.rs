@@ -3,5 +3,6 @@
 mod address;
 mod delivery;
 mod harness;
+mod house;
 mod restart;
 mod trouble;

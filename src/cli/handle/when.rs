@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use jiff::civil::Date;
+use jiff::fmt::temporal::Pieces;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// A time as it is typed: itself, a day, or how far away it is.
@@ -40,20 +41,29 @@ impl FromStr for When {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(When::At(time));
         }
+        let is_day = text.len() == "2026-06-01".len();
+        let day = text.parse::<Date>().ok().filter(|_| is_day);
         // Everything that is shown is in UTC, so a day is one of UTC too.
-        let midnight = |day: Date| day.in_tz("UTC").map(|zoned| zoned.timestamp());
-        if let Ok(time) = text.parse::<Date>().and_then(midnight)
-            && text.len() == "2026-06-01".len()
+        let midnight = day.and_then(|day| day.in_tz("UTC").ok());
+        if let Some(midnight) = midnight {
+            return Ok(When::At(midnight.timestamp()));
+        }
+        let length =
+            text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        if let Ok(duration) = &length
+            && duration.is_positive()
         {
-            return Ok(When::At(time));
+            return Ok(When::Away(*duration));
         }
-        let day = SpanRelativeTo::days_are_24_hours();
-        match text.parse::<Span>().and_then(|span| span.to_duration(day)) {
-            Ok(duration) if duration.is_positive() => Ok(When::Away(duration)),
-            _ => Err(format!(
-                "`{text}` is no time; write 30m, 2h, 7d, a day in UTC such as 2026-06-01, or 2026-06-01T12:00:00Z"
-            )),
+        // What is well written and still no time lies beyond all times that can be kept.
+        let is_moment =
+            Pieces::parse(text).is_ok_and(|pieces| pieces.time().is_some() && pieces.offset().is_some());
+        if day.is_some() || is_moment || length.is_err_and(|error| error.is_range()) {
+            return Err(format!("`{text}` is too far away; times end with the year 9999"));
         }
+        Err(format!(
+            "`{text}` is no time; write 30m, 2h, 7d, a day in UTC such as 2026-06-01, or 2026-06-01T12:00:00Z"
+        ))
     }
 }
 
@@ -105,6 +115,14 @@ mod tests {
         for text in ["", "2", "tomorrow", "2026-06-01T12:00:00", "1mo", "0s", "-2h", "2h ago", "2026-02-30"] {
             let error = text.parse::<When>().expect_err(text);
             assert!(error.contains("is no time; write 30m, 2h, 7d"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_all_times_is_called_too_far() {
+        for text in ["9999999d", "9999999999999h", "9999-12-31", "9999-12-31T23:59:59Z"] {
+            let error = text.parse::<When>().expect_err(text);
+            assert!(error.contains("is too far away"), "{error}");
         }
     }
 

@@ -9,8 +9,10 @@ use crate::config::names::refuse_twins;
 use crate::config::settings::Settings;
 use crate::config::value::{Key, Placed, Value, values};
 use crate::config::watch::WatchConfig;
+use crate::policy::class::Class;
 use crate::policy::expectation::{DEFAULT_FAILURES, DEFAULT_RECOVERIES, Expectation};
 use crate::policy::grade::{Grade, Grades};
+use crate::policy::kind::FindingKind;
 use crate::target::address::AddressRange;
 use crate::target::scope::{Scope, merge, subtract};
 
@@ -76,7 +78,7 @@ fn read_grade(mut section: Section<'_>, classes: &mut Classes) -> Grade {
     let line = section.line();
     let hosts = read_hosts(&mut section).unwrap_or_default();
     let ports = section.take(&PORTS).and_then(Value::ports);
-    let kinds = values(section.list_some(&KINDS, "kind", read_kind));
+    let kinds = values(section.list_some(&KINDS, "kind", read_graded));
     let owners = values(section.list_some(&OWNERS, "owner", Value::text));
     let severity = read_severity(&mut section);
     let class = classes.read_made(&mut section);
@@ -88,6 +90,24 @@ fn read_grade(mut section: Section<'_>, classes: &mut Classes) -> Grade {
     }
     section.finish();
     Grade { hosts, ports, kinds, owners, severity, class, line }
+}
+
+/// A kind of finding that grades are for. The others are about this program, which grades them by itself.
+fn read_graded(value: Value<'_>) -> Option<FindingKind> {
+    let kind = read_kind(value)?;
+    if kind.is_graded() {
+        return Some(kind);
+    }
+    let help = match kind.class() {
+        class if class == Class::own() => {
+            format!(
+                "its class is `{class}`: name its sinks there, or by a [[route.match]] with kinds = [\"{kind}\"]"
+            )
+        }
+        _ => format!("name its sinks by a [[route.match]] with kinds = [\"{kind}\"]"),
+    };
+    value.report(format!("no [[grade]] changes `{kind}`, which is about the watch itself"), help);
+    None
 }
 
 /// Notes every expectation of which no watch looks at everything, where the file alone says what they look at at most.
