@@ -231,7 +231,7 @@ pub fn retry(why: &str) -> Delivery {
     Delivery::Retry { why: why.to_owned(), after: None }
 }
 
-fn standing(rules: &AlertRules) -> Standing {
+pub fn standing(rules: &AlertRules) -> Standing {
     let to = |sinks: &[&str]| sinks.iter().map(ToString::to_string).collect::<Vec<String>>();
     let classes =
         [(Class::security(), to(&["soc"])), (Class::health(), to(&["ops"])), (Class::own(), to(&["ops"]))];
