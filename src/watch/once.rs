@@ -21,8 +21,8 @@ use crate::sink::options::{SinkKind, SinkOptions};
 use crate::sweep::report::Verdict;
 use crate::sync::SignalFlag;
 
-/// How long each sink has in a pass, all in all: after the sweeps, after the second looks, and when its receiver is told
-/// again of what fires. What is not delivered then waits for the next pass.
+/// How long each sink has in a pass, all in all: after the sweeps, after the second looks, and when its receiver is
+/// told again of what fires. What is not delivered then waits for the next pass.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Under this name the store keeps when the last pass ended.
@@ -105,13 +105,12 @@ fn is_due(shared: &Shared, watch: &WatchConfig) -> bool {
     }
 }
 
-/// How far apart passes are, as far as anybody can tell: as far as the last one is from now, and no less than watches
-/// are to be swept.
+/// How far apart passes are, as far as anybody can tell: as far as the last one is from now, and no less than sweeps of
+/// a watch are meant to be.
 fn apart(shared: &Shared, config: &Config) -> Duration {
     let last = shared.desk.with_store(|store| store.get(PASSED)).ok().flatten();
     let last = last.and_then(|text| text.parse::<Timestamp>().ok());
-    let passed =
-        last.map(|last| shared.time.now().duration_since(last)).filter(|passed| passed.is_positive());
+    let passed = last.map(|last| shared.time.now().duration_since(last)).filter(SignedDuration::is_positive);
     let passed = passed.map(|passed| passed.unsigned_abs().min(FARTHEST_APART));
     let scheduled = config.watches.iter().filter_map(|watch| watch.schedule.apart());
     scheduled.chain(passed).max().unwrap_or_default()

@@ -198,7 +198,8 @@ fn a_pass_tells_alertmanager_again_of_what_fires_until_the_next_pass_is_due() {
     let file = directory.path().join("watch.toml");
     let database = directory.path().join("alerts.db");
     let text = format!(
-        "[scope]\nnetworks = [\"198.18.0.0/30\"]\n[[watch]]\nname = \"w\"\ninterval = \"1h\"\n[store]\npath = {database:?}\n\
+        "[scope]\nnetworks = [\"198.18.0.0/30\"]\n[[watch]]\nname = \"w\"\ninterval = \"1h\"\n\
+         [store]\npath = {database:?}\n\
          [[sink]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = \"http://{address}\"\n\
          [route]\nsecurity = [\"am\"]\nhealth = [\"am\"]\nown = [\"am\"]\n"
     );
