@@ -415,6 +415,20 @@ fn a_grade_of_what_grades_do_not_change_is_a_mistake() {
 }
 
 #[test]
+fn a_jitter_that_reaches_the_next_due_time_of_a_cron_expression_is_a_mistake() {
+    let watch =
+        |jitter: &str| format!("[[watch]]\nname = \"w\"\ncron = \"0,5 * * * *\"\njitter = \"{jitter}\"\n");
+    check(&watch("4m"), &[]);
+    check(
+        &watch("5m"),
+        &[
+            "c.toml:4:10: the jitter of 5m is not below the shortest time between two sweeps of 5m; put sweeps off by \
+           less, or sweep more rarely",
+        ],
+    );
+}
+
+#[test]
 fn a_kind_that_is_not_known_is_one_mistake_and_a_secret_is_one_as_well() {
     check(
         "[[sink]]\nname = \"soc\"\nkind = \"chat\"\nurl = \"x\"\npassword = \"hunter2\"\nstorm = \"eech\"\n",

@@ -11,6 +11,7 @@ pub mod life;
 pub mod maintenance;
 pub mod notice;
 pub mod record;
+pub mod reminder;
 pub mod route;
 pub mod rules;
 pub mod silence;

@@ -1,9 +1,11 @@
 //! Times that come again: cron expressions, and the clock on whose wall they are read.
 
+use std::time::Duration;
+
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::document::did_you_mean;
 use super::value::{Key, Value};
@@ -65,6 +67,27 @@ fn parse_cron(text: &str) -> Result<Cron, (String, &'static str)> {
     }
 }
 
+/// The shortest time between two due times, as far as a walk over the first thousand of them shows. By the clock of UTC:
+/// where summer time moves one closer to the next, that is twice a year and no reason to refuse anything.
+pub(super) fn shortest_gap(cron: &Cron) -> Option<Duration> {
+    let mut at = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    let mut last: Option<Timestamp> = None;
+    let mut shortest: Option<Duration> = None;
+    // Whatever comes so rarely that a year holds fewer shows its gaps within that.
+    let end = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 366);
+    for _ in 0..1000 {
+        at = cron.find_next_occurrence(&at, false).ok()?;
+        let now = at.timestamp();
+        let gap = last.map(|last| now.duration_since(last).unsigned_abs());
+        shortest = [shortest, gap].into_iter().flatten().min();
+        if now > end {
+            break;
+        }
+        last = Some(now);
+    }
+    shortest
+}
+
 fn parser() -> CronParser {
     CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build()
 }
@@ -100,6 +123,23 @@ mod tests {
             "0 0 L * *",
         ] {
             assert!(parse_cron(text).is_ok(), "{text}: {:?}", parse_cron(text));
+        }
+    }
+
+    #[test]
+    fn the_shortest_gap_is_found_wherever_it_lies() {
+        for (text, seconds) in [
+            ("* * * * *", 60),
+            ("0,5 * * * *", 300),
+            ("*/50 * * * *", 600),
+            ("*/7 * * * * *", 4),
+            ("0 0,23 * * *", 3600),
+            ("0 0,23 * * MON,TUE", 3600),
+            ("15 3 * * MON", 7 * 86_400),
+            ("0 0 1 1 *", 365 * 86_400),
+        ] {
+            let cron = parse_cron(text).expect(text);
+            assert_eq!(shortest_gap(&cron), Some(Duration::from_secs(seconds)), "{text}");
         }
     }
 

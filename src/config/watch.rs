@@ -17,7 +17,7 @@ use super::sweep::{
     BANNER, CANARIES, ENGINE, HOST_RATE, INTERFACE, NETWORK_RATE, PORTS, RATE_MAX, TRIES, read_canary,
     read_cap, read_interface, read_pps, read_tries,
 };
-use super::time::{CRON, TIMEZONE, read_cron, read_zone};
+use super::time::{CRON, TIMEZONE, read_cron, read_zone, shortest_gap};
 use super::value::{Key, Placed, Value, in_words, values};
 use crate::target::address::AddressRange;
 use crate::target::scope::{Scope, merge, subtract};
@@ -73,6 +73,16 @@ pub enum Schedule {
         /// Whose wall.
         zone: TimeZone,
     },
+}
+
+impl Schedule {
+    /// The time between two sweeps, at least.
+    pub fn apart(&self) -> Option<Duration> {
+        match self {
+            Schedule::Every { interval } => Some(*interval),
+            Schedule::Cron { cron, .. } => shortest_gap(cron),
+        }
+    }
 }
 
 impl WatchConfig {
@@ -169,14 +179,18 @@ fn read_schedule(section: &mut Section<'_>, common: &Settings) -> Option<Schedul
 fn read_jitter(section: &mut Section<'_>, schedule: Option<&Schedule>) -> Duration {
     let Some(value) = section.take(&JITTER) else { return Duration::ZERO };
     let jitter = value.duration(JITTERS).unwrap_or_default();
-    if let Some(Schedule::Every { interval }) = schedule
-        && jitter >= *interval
+    let (apart, what) = match schedule {
+        Some(Schedule::Every { interval }) => (Some(*interval), "interval"),
+        Some(Schedule::Cron { cron, .. }) if !jitter.is_zero() => {
+            (shortest_gap(cron), "shortest time between two sweeps")
+        }
+        _ => (None, ""),
+    };
+    if let Some(apart) = apart
+        && jitter >= apart
     {
-        let message = format!(
-            "the jitter of {} is not below the interval of {}",
-            in_words(jitter),
-            in_words(*interval)
-        );
+        let message =
+            format!("the jitter of {} is not below the {what} of {}", in_words(jitter), in_words(apart));
         value.report(message, "put sweeps off by less, or sweep more rarely");
     }
     jitter

@@ -12,7 +12,10 @@
 //!
 //! # Time
 //! `due` and `enqueued` are by the clock as it is: when it has been stepped, [`Transaction::shift_due`] steps them too,
-//! and nothing waits for a year or is given up for having waited for one.
+//! and nothing waits for a year or is given up for having waited for one. What was stepped while nobody was here is
+//! found by [`Transaction::bound_due`].
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row as Columns, params};
@@ -253,6 +256,22 @@ impl Transaction<'_> {
             let mut statement =
                 sql.prepare_cached("UPDATE outbox SET due = due + ?1, enqueued = enqueued + ?1")?;
             statement.execute([delta]).map(drop)
+        })
+    }
+
+    /// Whatever is said to have been put here after now, or waits for longer than anything waits, was put here or put
+    /// off by a clock that has been set back since then: it is due now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn bound_due(&self, now: Timestamp, longest: Duration) -> Result<(), StoreError> {
+        let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+        let now = now.as_millisecond();
+        self.run("look for what waits for too long", |sql| {
+            let mut statement = sql.prepare_cached(
+                "UPDATE outbox SET due = min(due, ?1), enqueued = min(enqueued, ?1) WHERE due > ?2 OR enqueued > ?1",
+            )?;
+            statement.execute([now, now.saturating_add(longest)]).map(drop)
         })
     }
 }

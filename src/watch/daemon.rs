@@ -67,7 +67,9 @@ pub enum StartError {
 /// See [`StartError`].
 pub fn open(file: &Path, config: Config) -> Result<(Arc<Shared>, Lock), StartError> {
     let lock = Lock::take(&config.store.path)?;
-    Ok((Arc::new(set_up(file, config)?), lock))
+    let shared = set_up(file, config)?;
+    shared.desk.take_over(shared.time.now());
+    Ok((Arc::new(shared), lock))
 }
 
 /// Opens the database and sets up the desk and all that stands around it.

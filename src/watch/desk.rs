@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
 use super::afloat::{Afloat, Letter, Outcome, Ticket};
+use super::backoff::LONGEST_ASKED;
 use super::bell::Bell;
 use super::standing::Standing;
 use crate::alert::advance::{Judgement, Mint, Patience};
@@ -19,6 +20,7 @@ use crate::alert::judge;
 use crate::alert::life::{Alert, Phase, Resolution};
 use crate::alert::notice::SweepRef;
 use crate::alert::record::{Record, Told};
+use crate::alert::reminder;
 use crate::alert::silence::Silence;
 use crate::alert::tell::{Happened, Telling, tell};
 use crate::policy::finding::Finding;
@@ -213,11 +215,31 @@ impl Desk {
         inner.afloat.trouble().map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
-    /// The clock has been set: what waits, waits as long as it would have.
-    pub fn shift(&self, by: SignedDuration) {
+    /// The clock has been set by this much, to this time: what waits, waits as long as it would have.
+    pub fn shift(&self, by: SignedDuration, now: Timestamp) {
+        let step = |book: &mut Book, _: Mint<'_>| {
+            reminder::shift(book, by);
+            Happened::new()
+        };
+        let keep = |tx: &Transaction<'_>| tx.shift_due(by);
         let mut inner = self.lock();
-        let _ = inner.store.write(|tx| tx.shift_due(by));
+        inner.make(&Change { keep: &keep, ..Change::of(&step) }, now);
+        // What could be written is no longer here, and has been shifted where it is.
         inner.afloat.shift(by);
+        drop(inner);
+        self.bell.ring();
+    }
+
+    /// Takes over what was left by whoever was here before, and perhaps by a clock that has been set since then: nothing
+    /// waits for longer than anything would that is put off now.
+    pub fn take_over(&self, now: Timestamp) {
+        let rules = self.lock().standing.rules.clone();
+        let step = move |book: &mut Book, _: Mint<'_>| {
+            reminder::bound(book, &rules, now);
+            Happened::new()
+        };
+        let keep = |tx: &Transaction<'_>| tx.bound_due(now, LONGEST_ASKED);
+        self.make(&Change { keep: &keep, ..Change::of(&step) }, now);
     }
 
     /// Does something with the database that is about no alert.

@@ -93,7 +93,7 @@ pub fn look_at_clock(shared: &Shared) {
         ),
         Step::Mended => ("the clock is back where it belongs".to_owned(), false),
         Step::Believed(by) => {
-            shared.desk.shift(by);
+            shared.desk.shift(by, now);
             (format!("the clock has been another for so long that it is believed: {by:#}"), false)
         }
     };

@@ -63,7 +63,7 @@ impl Messenger {
     /// Carries what is due, as much as goes at once. Gives the number of messages that were tried.
     pub fn carry(&mut self, desk: &Desk, time: &Time) -> usize {
         let now = time.now();
-        if self.breaker.wait(now).is_some() {
+        if self.breaker.wait(time.since_boot()).is_some() {
             return 0;
         }
         let parcels = desk.parcels(&self.sink, now, self.channel.batch().max(1));
@@ -80,9 +80,9 @@ impl Messenger {
         let messages: Vec<Message> =
             readable.iter().filter_map(|parcel| parcel.message.as_ref().ok().cloned()).collect();
         let deliveries = self.channel.deliver(&messages, now);
-        let later = time.now();
+        let (later, since_boot) = (time.now(), time.since_boot());
         for (parcel, delivery) in readable.iter().zip(deliveries) {
-            outcomes.push((parcel.ticket, self.judge(parcel, delivery, later)));
+            outcomes.push((parcel.ticket, self.judge(parcel, delivery, later, since_boot)));
         }
         self.note(desk, &outcomes, later);
         desk.settle(&self.sink, outcomes, later);
@@ -90,7 +90,13 @@ impl Messenger {
     }
 
     /// What an attempt comes to, and what it says of the sink.
-    fn judge(&mut self, parcel: &Parcel, delivery: Delivery, now: Timestamp) -> Outcome {
+    fn judge(
+        &mut self,
+        parcel: &Parcel,
+        delivery: Delivery,
+        now: Timestamp,
+        since_boot: Duration,
+    ) -> Outcome {
         let chance = chance(parcel);
         match delivery {
             Delivery::Delivered => {
@@ -99,9 +105,10 @@ impl Messenger {
             }
             Delivery::Refused { why } => Outcome::Dead { why },
             Delivery::Retry { why, after: asked } => {
-                self.breaker.fail(now, asked, chance);
+                self.breaker.fail(since_boot, asked, chance);
                 let attempts = parcel.attempts + 1;
-                let age = now.duration_since(parcel.since).unsigned_abs();
+                // What waits since a time that is still to come was put there by a clock that was wrong, and is not old.
+                let age = now.duration_since(parcel.since).max(SignedDuration::ZERO).unsigned_abs();
                 if attempts >= FEWEST_ATTEMPTS && age >= self.give_up_after {
                     return Outcome::Dead { why: format!("given up after {attempts} attempts: {why}") };
                 }
@@ -133,7 +140,7 @@ impl Messenger {
     }
 
     /// Tells a receiver again of everything that fires, if it is one that forgets.
-    fn refresh(&mut self, desk: &Desk, time: &Time) {
+    pub fn refresh(&mut self, desk: &Desk, time: &Time) {
         let (Some(every), since_boot) = (self.channel.refresh_every(), time.since_boot()) else { return };
         if self.refresh_at.is_some_and(|at| at > since_boot) {
             return;
@@ -153,13 +160,14 @@ impl Messenger {
     /// How long there is nothing to do.
     fn nap(&self, desk: &Desk, time: &Time) -> Duration {
         let now = time.now();
-        let due = desk.next_due(&self.sink).max(self.breaker.wait(now));
-        let until_due = due.map(|due| {
+        let since_boot = time.since_boot();
+        let until_due = desk.next_due(&self.sink).map(|due| {
             let left = due.duration_since(now);
             // What was due before this has just been looked for, and there was nothing that could go.
             if left.is_positive() { left.unsigned_abs() } else { SHORTEST_NAP }
         });
-        let until_refresh = self.refresh_at.map(|at| at.saturating_sub(time.since_boot()));
+        let until_due = until_due.max(self.breaker.wait(since_boot));
+        let until_refresh = self.refresh_at.map(|at| at.saturating_sub(since_boot));
         let naps = [until_due, until_refresh].into_iter().flatten();
         naps.fold(LONGEST_NAP, Duration::min)
     }

@@ -7,6 +7,7 @@ use super::housekeeping::Skip;
 use super::recheck::Recheck;
 use super::schedule::{Beat, Calendar, Due};
 use super::shared::Shared;
+use super::time::Time;
 use crate::config::watch::{Schedule, WatchConfig};
 use crate::policy::finding::Finding;
 use crate::sweep::report::Verdict;
@@ -86,9 +87,9 @@ impl<'a> Runner<'a> {
             if self.rechecks.iter().any(|recheck| recheck.due <= now) {
                 return Next::Recheck;
             }
-            let left = self.agenda.left(self.shared, jitter);
+            let left = self.agenda.left(&self.shared.time, jitter);
             if left.is_zero() {
-                return Next::Sweep { missed: self.agenda.begin(self.shared) };
+                return Next::Sweep { missed: self.agenda.begin(&self.shared.time) };
             }
             let until_recheck = self.rechecks.iter().map(|recheck| recheck.due.saturating_sub(now)).min();
             self.shared.orders.wait(heard, left.min(until_recheck.unwrap_or(left)));
@@ -110,7 +111,7 @@ impl<'a> Runner<'a> {
                 None
             }
         };
-        let skipped = missed + self.agenda.skip(shared);
+        let skipped = missed + self.agenda.skip(&shared.time);
         self.overruns = if skipped > 0 { self.overruns.saturating_add(1) } else { 0 };
         let late = (skipped > 0).then(|| {
             let why = if missed > 0 { "nobody could make a sweep then" } else { "the sweep was still busy" };
@@ -167,20 +168,21 @@ impl Agenda {
         }
     }
 
-    /// How long until the next sweep.
-    fn left(&mut self, shared: &Shared, jitter: Duration) -> Duration {
+    /// How long until the next sweep. A sweep is put off from the first due time that has passed without one: from the
+    /// last, a jitter that is longer than the due times are apart would put it off for ever.
+    fn left(&mut self, time: &Time, jitter: Duration) -> Duration {
         let due = match self {
-            Agenda::Beat(beat) => return (beat.next() + jitter).saturating_sub(shared.time.since_boot()),
-            Agenda::Calendar(calendar) => calendar.due(shared.time.wall()),
+            Agenda::Beat(beat) => return (beat.next() + jitter).saturating_sub(time.since_boot()),
+            Agenda::Calendar(calendar) => calendar.due(time.wall()),
         };
         match due {
-            Due::Now { at, .. } => {
-                let late = shared.time.wall().duration_since(at);
+            Due::Now { since, .. } => {
+                let late = time.wall().duration_since(since);
                 let late = if late.is_negative() { Duration::ZERO } else { late.unsigned_abs() };
                 jitter.saturating_sub(late)
             }
             Due::Later(at) => {
-                let left = at.duration_since(shared.time.wall()).unsigned_abs();
+                let left = at.duration_since(time.wall()).unsigned_abs();
                 left.clamp(Duration::from_millis(1), LOOK)
             }
             Due::Never => LOOK,
@@ -188,11 +190,11 @@ impl Agenda {
     }
 
     /// Notes that a sweep begins, and says how many due times before it have passed without one.
-    fn begin(&mut self, shared: &Shared) -> u32 {
+    fn begin(&mut self, time: &Time) -> u32 {
         match self {
-            Agenda::Beat(beat) => beat.begin(shared.time.since_boot()),
-            Agenda::Calendar(calendar) => match calendar.due(shared.time.wall()) {
-                Due::Now { at, missed } => {
+            Agenda::Beat(beat) => beat.begin(time.since_boot()),
+            Agenda::Calendar(calendar) => match calendar.due(time.wall()) {
+                Due::Now { at, missed, .. } => {
                     calendar.begin(at);
                     missed
                 }
@@ -202,11 +204,11 @@ impl Agenda {
     }
 
     /// Leaves out what was due while a sweep was made, and says how much that was.
-    fn skip(&mut self, shared: &Shared) -> u32 {
+    fn skip(&mut self, time: &Time) -> u32 {
         match self {
-            Agenda::Beat(beat) => beat.skip(shared.time.since_boot()),
-            Agenda::Calendar(calendar) => match calendar.due(shared.time.wall()) {
-                Due::Now { at, missed } => {
+            Agenda::Beat(beat) => beat.skip(time.since_boot()),
+            Agenda::Calendar(calendar) => match calendar.due(time.wall()) {
+                Due::Now { at, missed, .. } => {
                     calendar.begin(at);
                     missed + 1
                 }
@@ -223,4 +225,49 @@ fn jitter(most: Duration) -> Duration {
         return Duration::ZERO;
     }
     most.mul_f64(f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use jiff::tz::TimeZone;
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::watch::time::TimeSource;
+
+    /// A clock that is turned by hand.
+    #[derive(Clone, Default)]
+    struct Hands(Arc<Mutex<Duration>>);
+
+    impl TimeSource for Hands {
+        fn wall(&self) -> Timestamp {
+            let begin: Timestamp = "2026-06-01T00:00:30Z".parse().expect("a time");
+            begin + SignedDuration::try_from(self.since_boot()).expect("a length of time")
+        }
+
+        fn since_boot(&self) -> Duration {
+            *self.0.lock().expect("a clock")
+        }
+    }
+
+    #[test]
+    fn a_jitter_longer_than_the_due_times_are_apart_puts_no_sweep_off_for_ever() {
+        let hands = Hands::default();
+        let time = Time::new(Box::new(hands.clone()));
+        let cron = "* * * * *".parse().expect("a cron expression");
+        let calendar = Calendar::new(cron, TimeZone::UTC, None, time.wall());
+        let mut agenda = Agenda::Calendar(Box::new(calendar));
+        let mut swept = Vec::new();
+        for second in 0..1800 {
+            if agenda.left(&time, Duration::from_secs(600)).is_zero() {
+                agenda.begin(&time);
+                swept.push(second);
+            }
+            *hands.0.lock().expect("a clock") += Duration::from_secs(1);
+        }
+        // Due half a minute after the beginning, and ten minutes and a minute at most after the run before.
+        assert_eq!(swept, [630, 1260]);
+    }
 }

@@ -62,7 +62,10 @@ impl Beat {
 pub struct Calendar {
     cron: Cron,
     zone: TimeZone,
-    last: Option<Timestamp>,
+    /// The due time of the last run, or when there has been none, the time from which on they count.
+    last: Timestamp,
+    /// Since when a sweep is owed that no due time stands for.
+    owed: Option<Timestamp>,
 }
 
 /// What a calendar says.
@@ -70,6 +73,8 @@ pub struct Calendar {
 pub enum Due {
     /// A sweep is due now: the one of `at`. So many earlier ones have passed without one.
     Now {
+        /// Since when there is one to make: the first due time after the last run.
+        since: Timestamp,
         /// Its due time.
         at: Timestamp,
         /// Due times before it that have passed.
@@ -83,20 +88,25 @@ pub enum Due {
 
 impl Calendar {
     /// A calendar, and the due time of its last run, if there was one. Without one, what was due before `now` is not
-    /// made up for.
+    /// made up for. One that is still to come says only that the clock has gone back: nobody knows what was due since
+    /// then, so one sweep is due at once, as it is where intervals are kept. To wait for that time could take a year.
     pub fn new(cron: Cron, zone: TimeZone, last: Option<Timestamp>, now: Timestamp) -> Self {
-        Calendar { cron, zone, last: Some(last.unwrap_or(now)) }
+        let owed = last.filter(|last| *last > now).map(|_| now);
+        Calendar { cron, zone, last: last.unwrap_or(now).min(now), owed }
     }
 
     /// What is due.
     pub fn due(&mut self, now: Timestamp) -> Due {
-        let last = match self.last {
-            Some(last) if last.duration_since(now) <= MOST_AHEAD => last,
+        if let Some(owed) = self.owed {
+            let at = owed.min(now);
+            self.owed = Some(at);
+            return Due::Now { since: at, at, missed: 0 };
+        }
+        if self.last.duration_since(now) > MOST_AHEAD {
             // The clock has gone back to long before: what is due by it is another day's.
-            _ => now,
-        };
-        self.last = Some(last);
-        let Some(first) = self.next_after(last) else { return Due::Never };
+            self.last = now;
+        }
+        let Some(first) = self.next_after(self.last) else { return Due::Never };
         if first > now {
             return Due::Later(first);
         }
@@ -109,12 +119,13 @@ impl Calendar {
                 break;
             }
         }
-        Due::Now { at, missed }
+        Due::Now { since: first, at, missed }
     }
 
     /// The run of this due time has begun.
     pub fn begin(&mut self, at: Timestamp) {
-        self.last = Some(at);
+        self.last = at;
+        self.owed = None;
     }
 
     fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
@@ -209,7 +220,8 @@ mod tests {
     fn what_was_due_while_nobody_could_run_is_made_up_for_once() {
         let mut daily = calendar("0 3 * * *", "UTC", "2026-06-01T00:00:00Z");
         let due = daily.due(time("2026-06-05T12:00:00Z"));
-        assert_eq!(due, Due::Now { at: time("2026-06-05T03:00:00Z"), missed: 4 });
+        let since = time("2026-06-01T03:00:00Z");
+        assert_eq!(due, Due::Now { since, at: time("2026-06-05T03:00:00Z"), missed: 4 });
         daily.begin(time("2026-06-05T03:00:00Z"));
         assert_eq!(daily.due(time("2026-06-05T12:00:01Z")), Due::Later(time("2026-06-06T03:00:00Z")));
     }
@@ -218,7 +230,7 @@ mod tests {
     fn a_clock_that_goes_back_runs_no_due_time_twice() {
         let mut hourly = calendar("0 * * * *", "UTC", "2026-06-01T02:30:00Z");
         let three = time("2026-06-01T03:00:00Z");
-        assert_eq!(hourly.due(three), Due::Now { at: three, missed: 0 });
+        assert_eq!(hourly.due(three), Due::Now { since: three, at: three, missed: 0 });
         hourly.begin(three);
         for back in ["2026-06-01T02:59:59Z", "2026-06-01T02:00:01Z", "2026-06-01T03:00:00Z"] {
             assert_eq!(hourly.due(time(back)), Due::Later(time("2026-06-01T04:00:00Z")), "{back}");
@@ -228,13 +240,31 @@ mod tests {
     #[test]
     fn a_year_in_either_direction_is_one_run_at_most() {
         let mut hourly = calendar("0 * * * *", "UTC", "2026-06-01T02:30:00Z");
-        let Due::Now { at, missed } = hourly.due(time("2027-06-01T02:30:00Z")) else {
+        let Due::Now { at, missed, .. } = hourly.due(time("2027-06-01T02:30:00Z")) else {
             panic!("a year later something is due");
         };
         assert_eq!((at, missed), (time("2027-06-01T02:00:00Z"), MOST_COUNTED));
         hourly.begin(at);
         // And back again: the next hour is due as if nothing had happened.
         assert_eq!(hourly.due(time("2026-06-01T02:31:00Z")), Due::Later(time("2026-06-01T03:00:00Z")));
+    }
+
+    #[test]
+    fn a_last_run_that_is_still_to_come_is_no_reason_to_wait() {
+        let now = time("2026-06-01T02:30:00Z");
+        for ahead in
+            [SignedDuration::from_secs(1), SignedDuration::from_hours(3), SignedDuration::from_hours(9000)]
+        {
+            let begin =
+                |last| Calendar::new("0 * * * *".parse().expect("hourly"), TimeZone::UTC, Some(last), now);
+            // Passes that each begin anew, as cron makes them, come to the same.
+            assert_eq!(begin(now + ahead).due(now), Due::Now { since: now, at: now, missed: 0 }, "{ahead:#}");
+            let mut hourly = begin(now + ahead);
+            let second = now + SignedDuration::from_secs(1);
+            assert_eq!(hourly.due(second), Due::Now { since: now, at: now, missed: 0 }, "until it has begun");
+            hourly.begin(now);
+            assert_eq!(hourly.due(second), Due::Later(time("2026-06-01T03:00:00Z")), "once");
+        }
     }
 
     #[test]

@@ -139,6 +139,24 @@ fn a_step_of_the_clock_moves_what_waits() {
 }
 
 #[test]
+fn what_a_clock_that_was_ahead_has_put_off_is_due_when_it_has_been_set_back() {
+    let (_directory, path) = place();
+    let mut store = open(&path);
+    let (now, day, year): (i64, i64, i64) = (1_000_000, 86_400_000, 365 * 86_400_000);
+    // Put here by the wrong clock; put off by it; put off for as long as a receiver may ask; and waiting since long ago.
+    enqueue(&mut store, &["siem"], &[(now as u64 + year as u64, "a"), (2, "b"), (3, "c"), (4, "d")]);
+    let [second, third] = [2, 3].map(|n| row(&store, "siem", now, n));
+    write(&mut store, |tx| tx.retry(second, "away", at(now + day + 1)));
+    write(&mut store, |tx| tx.retry(third, "asked", at(now + day)));
+    assert_eq!(due(&store, "siem", now, 9), [4]);
+    write(&mut store, |tx| tx.bound_due(at(now), Duration::from_secs(24 * 3600)));
+    let offered = store.due("siem", at(now), 9).expect("due");
+    let known: Vec<_> = offered.iter().map(|out| (number(out), out.enqueued)).collect();
+    assert_eq!(known, [(now as u64 + year as u64, at(now)), (2, at(2)), (4, at(4))]);
+    assert_eq!(due(&store, "siem", now + day, 9).len(), 4, "and what was asked for holds");
+}
+
+#[test]
 fn what_cannot_be_read_is_offered_to_be_given_up() {
     let (_directory, path) = place();
     let mut store = open(&path);
