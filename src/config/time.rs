@@ -67,25 +67,28 @@ fn parse_cron(text: &str) -> Result<Cron, (String, &'static str)> {
     }
 }
 
-/// The shortest time between two due times, as far as a walk over the first thousand of them shows. By the clock of UTC:
-/// where summer time moves one closer to the next, that is twice a year and no reason to refuse anything.
-pub(super) fn shortest_gap(cron: &Cron) -> Option<Duration> {
+/// The shortest and the longest time between two due times, as far as a walk over the first thousand of them shows. By
+/// the clock of UTC: where summer time moves one closer to the next, that is twice a year and no reason to refuse
+/// anything.
+pub(super) fn gaps(cron: &Cron) -> Option<(Duration, Duration)> {
     let mut at = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     let mut last: Option<Timestamp> = None;
-    let mut shortest: Option<Duration> = None;
+    let mut found: Option<(Duration, Duration)> = None;
     // Whatever comes so rarely that a year holds fewer shows its gaps within that.
     let end = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 366);
     for _ in 0..1000 {
         at = cron.find_next_occurrence(&at, false).ok()?;
         let now = at.timestamp();
-        let gap = last.map(|last| now.duration_since(last).unsigned_abs());
-        shortest = [shortest, gap].into_iter().flatten().min();
+        if let Some(last) = last {
+            let gap = now.duration_since(last).unsigned_abs();
+            found = Some(found.map_or((gap, gap), |(least, most)| (least.min(gap), most.max(gap))));
+        }
         if now > end {
             break;
         }
         last = Some(now);
     }
-    shortest
+    found
 }
 
 fn parser() -> CronParser {
@@ -127,19 +130,21 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_gap_is_found_wherever_it_lies() {
-        for (text, seconds) in [
-            ("* * * * *", 60),
-            ("0,5 * * * *", 300),
-            ("*/50 * * * *", 600),
-            ("*/7 * * * * *", 4),
-            ("0 0,23 * * *", 3600),
-            ("0 0,23 * * MON,TUE", 3600),
-            ("15 3 * * MON", 7 * 86_400),
-            ("0 0 1 1 *", 365 * 86_400),
+    fn the_shortest_and_the_longest_gap_are_found_wherever_they_lie() {
+        let day = 86_400;
+        for (text, least, most) in [
+            ("* * * * *", 60, 60),
+            ("0,5 * * * *", 300, 3300),
+            ("*/50 * * * *", 600, 3000),
+            ("*/7 * * * * *", 4, 7),
+            ("0 0,23 * * *", 3600, 23 * 3600),
+            ("0 0,23 * * MON,TUE", 3600, 6 * day - 23 * 3600),
+            ("15 3 * * MON", 7 * day, 7 * day),
+            ("0 0 1 1 *", 365 * day, 365 * day),
         ] {
             let cron = parse_cron(text).expect(text);
-            assert_eq!(shortest_gap(&cron), Some(Duration::from_secs(seconds)), "{text}");
+            let seconds = gaps(&cron).map(|(least, most)| (least.as_secs(), most.as_secs()));
+            assert_eq!(seconds, Some((least, most)), "{text}");
         }
     }
 

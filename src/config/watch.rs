@@ -17,7 +17,7 @@ use super::sweep::{
     BANNER, CANARIES, ENGINE, HOST_RATE, INTERFACE, NETWORK_RATE, PORTS, RATE_MAX, TRIES, read_canary,
     read_cap, read_interface, read_pps, read_tries,
 };
-use super::time::{CRON, TIMEZONE, read_cron, read_zone, shortest_gap};
+use super::time::{CRON, TIMEZONE, gaps, read_cron, read_zone};
 use super::value::{Key, Placed, Value, in_words, values};
 use crate::target::address::AddressRange;
 use crate::target::scope::{Scope, merge, subtract};
@@ -76,11 +76,11 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The time between two sweeps, at least.
+    /// The time between two sweeps, at most.
     pub fn apart(&self) -> Option<Duration> {
         match self {
             Schedule::Every { interval } => Some(*interval),
-            Schedule::Cron { cron, .. } => shortest_gap(cron),
+            Schedule::Cron { cron, .. } => gaps(cron).map(|(_, most)| most),
         }
     }
 }
@@ -182,7 +182,7 @@ fn read_jitter(section: &mut Section<'_>, schedule: Option<&Schedule>) -> Durati
     let (apart, what) = match schedule {
         Some(Schedule::Every { interval }) => (Some(*interval), "interval"),
         Some(Schedule::Cron { cron, .. }) if !jitter.is_zero() => {
-            (shortest_gap(cron), "shortest time between two sweeps")
+            (gaps(cron).map(|(least, _)| least), "shortest time between two sweeps")
         }
         _ => (None, ""),
     };

@@ -230,7 +230,7 @@ impl Desk {
         self.bell.ring();
     }
 
-    /// Takes over what was left by whoever was here before, and perhaps by a clock that has been set since then: nothing
+    /// Takes over what was left by whoever was here before, perhaps by a clock that has been set since then: nothing
     /// waits for longer than anything would that is put off now.
     pub fn take_over(&self, now: Timestamp) {
         let rules = self.lock().standing.rules.clone();

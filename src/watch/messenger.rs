@@ -107,7 +107,7 @@ impl Messenger {
             Delivery::Retry { why, after: asked } => {
                 self.breaker.fail(since_boot, asked, chance);
                 let attempts = parcel.attempts + 1;
-                // What waits since a time that is still to come was put there by a clock that was wrong, and is not old.
+                // What waits since a time that is still to come was put there by a wrong clock, and is not old.
                 let age = now.duration_since(parcel.since).max(SignedDuration::ZERO).unsigned_abs();
                 if attempts >= FEWEST_ATTEMPTS && age >= self.give_up_after {
                     return Outcome::Dead { why: format!("given up after {attempts} attempts: {why}") };

@@ -143,7 +143,7 @@ fn what_a_clock_that_was_ahead_has_put_off_is_due_when_it_has_been_set_back() {
     let (_directory, path) = place();
     let mut store = open(&path);
     let (now, day, year): (i64, i64, i64) = (1_000_000, 86_400_000, 365 * 86_400_000);
-    // Put here by the wrong clock; put off by it; put off for as long as a receiver may ask; and waiting since long ago.
+    // Put here by the wrong clock; put off by it; put off for as long as a receiver may ask; and waiting since then.
     enqueue(&mut store, &["siem"], &[(now as u64 + year as u64, "a"), (2, "b"), (3, "c"), (4, "d")]);
     let [second, third] = [2, 3].map(|n| row(&store, "siem", now, n));
     write(&mut store, |tx| tx.retry(second, "away", at(now + day + 1)));
