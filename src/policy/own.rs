@@ -45,6 +45,15 @@ impl Finding {
         Finding::own(FindingKind::DeliveryFailed, Rule::Delivery, sink, Severity::High, now, message)
     }
 
+    /// A sink that takes nothing.
+    pub fn delivery_late(sink: &str, why: &str, now: Timestamp) -> Self {
+        let message = format!(
+            "sink {sink} has taken nothing for long, or asks to be left alone for long; what is for it waits: {why}; \
+             see `portreeve alerts --deliveries`"
+        );
+        Finding::own(FindingKind::DeliveryFailed, Rule::Delivery, sink, Severity::Medium, now, message)
+    }
+
     /// A database that cannot be written.
     pub fn store_failed(why: &str, now: Timestamp) -> Self {
         let message =

@@ -21,6 +21,9 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// How long it sleeps when a message is due and cannot go: it waits for another that is not.
 const SHORTEST_NAP: Duration = Duration::from_secs(1);
 
+/// A message that is not delivered for so long is a matter for others.
+const LATE: SignedDuration = SignedDuration::from_mins(15);
+
 /// How long a receiver is reminded that something has been resolved.
 const RESOLVED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
@@ -81,10 +84,20 @@ impl Messenger {
             readable.iter().filter_map(|parcel| parcel.message.as_ref().ok().cloned()).collect();
         let deliveries = self.channel.deliver(&messages, now);
         let (later, since_boot) = (time.now(), time.since_boot());
+        let mut late = None;
         for (parcel, delivery) in readable.iter().zip(deliveries) {
-            outcomes.push((parcel.ticket, self.judge(parcel, delivery, later, since_boot)));
+            let outcome = self.judge(parcel, delivery, later, since_boot);
+            if let Outcome::Retry { why, due } = &outcome
+                && due.duration_since(parcel.since) >= LATE
+            {
+                late.get_or_insert_with(|| why.clone());
+            }
+            outcomes.push((parcel.ticket, outcome));
         }
         self.note(desk, &outcomes, later);
+        if let Some(why) = late.filter(|_| self.lost == 0 && self.breaker.wait(since_boot).is_some()) {
+            desk.report(Finding::delivery_late(&self.sink, &why, later), true, Some(&self.sink), later);
+        }
         desk.settle(&self.sink, outcomes, later);
         tried
     }

@@ -21,8 +21,8 @@ use crate::sink::options::{SinkKind, SinkOptions};
 use crate::sweep::report::Verdict;
 use crate::sync::SignalFlag;
 
-/// How long each sink has in a pass, all in all: after the sweeps, after the second looks, and when its receiver is told
-/// again of what fires. What is not delivered then waits for the next pass.
+/// How long each sink has in a pass, all in all: after the sweeps, after the second looks, and when its receiver is
+/// told again of what fires. What is not delivered then waits for the next pass.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Under this name the store keeps when the last pass ended.

@@ -83,9 +83,9 @@ impl Shared {
         self.note_look(&watch.name, Look { scope, settings: watch.settings.clone() });
     }
 
-    /// Works out what each watch will sweep that has not swept by its present settings: its next may be days away,
-    /// and until then nobody else knows whether it looks at a target. Reads files and looks names up; what cannot be
-    /// had is tried again by the next call.
+    /// Works out what each watch will sweep that has not swept by its present settings: its next sweep may be days
+    /// away, and until then nobody else knows whether it looks at a target. Reads files and looks names up; what cannot
+    /// be had is tried again by the next call.
     pub fn plan(&self) {
         for watch in &self.config().watches {
             if self.is_known(watch) {
