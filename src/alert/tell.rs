@@ -224,6 +224,24 @@ fn reminders(book: &mut Book, telling: &Telling<'_>, mint: Mint<'_>) -> Vec<Word
     words
 }
 
+/// Has people told anew of what fires where none of the sinks that have heard of it is there any longer.
+pub fn tell_anew(book: &mut Book, is_sink: &dyn Fn(&str) -> bool) {
+    let is_unheard = |record: &&Record| {
+        record.alert.state == Phase::Firing
+            && record.told != Told::No
+            && !record.heard.is_empty()
+            && !record.heard.iter().any(|sink| is_sink(sink))
+    };
+    let unheard: Vec<Fingerprint> =
+        book.records().filter(is_unheard).map(|record| record.alert.finding.fingerprint.clone()).collect();
+    for fingerprint in unheard {
+        book.change(&fingerprint, |record| {
+            record.told = Told::No;
+            record.heard.clear();
+        });
+    }
+}
+
 /// Notes that somebody has taken an alert on; `None` where it does not fire.
 pub fn acknowledge(book: &mut Book, fingerprint: &Fingerprint, by: Acknowledgement) -> Option<Happened> {
     book.get(fingerprint).filter(|record| record.alert.state == Phase::Firing)?;

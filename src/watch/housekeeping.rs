@@ -15,6 +15,7 @@ use crate::alert::advance::Mint;
 use crate::alert::book::Book;
 use crate::alert::judge::{retire, target_of};
 use crate::alert::record::Record;
+use crate::alert::tell::tell_anew;
 use crate::config::file::Config;
 use crate::job::vitals::hostname;
 use crate::policy::finding::{Finding, milliseconds};
@@ -41,7 +42,11 @@ pub fn tick(shared: &Shared) {
         is_swept.unwrap_or(true)
     };
     let is_kept = |record: &Record| is_swept(record) && is_kept(record, &config, &shared.file);
-    let step = |book: &mut Book, mint: Mint<'_>| retire(book, &is_kept, &config.alerting, now, mint);
+    let is_sink = |name: &str| config.sinks.iter().any(|sink| sink.name == name);
+    let step = |book: &mut Book, mint: Mint<'_>| {
+        tell_anew(book, &is_sink);
+        retire(book, &is_kept, &config.alerting, now, mint)
+    };
     shared.desk.make(&Change::of(&step), now);
 }
 

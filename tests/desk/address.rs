@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use portreeve::alert::advance::Mint;
+use portreeve::alert::book::Book;
 use portreeve::alert::route::RouteMatch;
 use portreeve::alert::silence::{Matcher, Silence};
+use portreeve::alert::tell::{Happened, tell_anew};
+use portreeve::policy::class::Class;
 use portreeve::policy::kind::FindingKind;
 use portreeve::target::ports::Severity;
+use portreeve::watch::desk::Change;
 
 use crate::harness::{Office, standing, takes_all};
 
@@ -115,4 +120,27 @@ fn a_storm_that_is_silenced_is_told_when_the_silence_ends() {
     assert_eq!(office.told("soc"), ["storm security firing"]);
     let stormy = |told: Vec<String>| told.into_iter().filter(|told| told.starts_with("storm")).count();
     assert_eq!(stormy(office.told("siem")), 1, "events have heard of it when it began");
+}
+
+#[test]
+fn whoever_takes_the_place_of_all_who_have_heard_is_told_anew() {
+    let mut office = with_pager(critical());
+    office.see(&[22]);
+    office.carry();
+    assert_eq!(office.told("soc"), ["exposure 22 firing"]);
+    let mut standing = standing(&office.rules);
+    standing.sinks = [("pager".to_owned(), false)].into();
+    standing.routes.classes.insert(Class::security(), vec!["pager".to_owned()]);
+    office.desk.stand_by(standing);
+    let step = |book: &mut Book, _: Mint<'_>| {
+        tell_anew(book, &|sink| sink == "pager");
+        Happened::new()
+    };
+    office.desk.make(&Change::of(&step), office.time.now());
+    // Who is there has heard now.
+    office.desk.make(&Change::of(&step), office.time.now());
+    office.see(&[]);
+    office.carry();
+    assert_eq!(office.told("pager"), ["exposure 22 firing", "exposure 22 resolved"]);
+    assert_eq!(office.told("soc").len(), 1);
 }
