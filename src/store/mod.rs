@@ -45,6 +45,7 @@ pub mod sweeps;
 
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction as Began, TransactionBehavior};
 
@@ -77,6 +78,14 @@ impl Store {
     /// When it is not ours, is damaged, has a later schema, or when the disk does not do its part.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Ok(Store { reader: Reader { opened: open::for_writing(path)? } })
+    }
+
+    /// How long a transaction waits for one of somebody else before it fails; five seconds where nobody says.
+    ///
+    /// # Errors
+    /// Not for any database that is open; SQLite could say otherwise.
+    pub fn wait_at_most(&mut self, patience: Duration) -> Result<(), StoreError> {
+        self.reader.run("set its patience", |connection| connection.busy_timeout(patience))
     }
 
     /// Opens the database at this path for reading: beside a daemon that writes to it, and in a directory where nothing

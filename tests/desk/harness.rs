@@ -117,7 +117,9 @@ impl Office {
 
     pub fn at(path: &Path, conducts: Vec<(&'static str, Conduct)>, kept: TempDir) -> Self {
         let rules = AlertRules { remind_every: None, ..AlertRules::default() };
-        let store = Store::open(path).expect("a database");
+        let mut store = Store::open(path).expect("a database");
+        // Time is virtual here; SQLite's is not.
+        store.wait_at_most(Duration::from_millis(10)).expect("a patience");
         let hands = Hands::default();
         let desk = Desk::new(store, standing(&rules), Arc::new(Bell::default()));
         let time = Time::new(Box::new(hands.clone()));
