@@ -158,7 +158,7 @@ pub fn trial(name: &str, test: fn(), missing: Option<&str>) -> Trial {
 
 /// How many labs are up at a time where they leave each other room: their cases wait for what does not answer, for a
 /// link to come back, for a sweep that is slow on purpose, and hardly ever for a processor.
-pub const MANY: usize = 6;
+pub const MANY: usize = 10;
 
 /// One at a time: whatever measures, or takes all of the machine.
 pub const ALONE: usize = 1;
