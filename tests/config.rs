@@ -260,7 +260,7 @@ fn keys_that_nobody_knows() {
 #[test]
 fn values_of_the_wrong_type_or_range() {
     check(
-        "[sweep]\nports = true\ninterval = 60\nrate_max = 0\ntries = 11\nengine = \"xdp\"\nhost_rate = -1\n\
+        "[sweep]\nports = true\ninterval = 60\nrate_max = 0\ntries = 11\nengine = \"fast\"\nhost_rate = -1\n\
          interface = \"a/b\"\nallowlist = 7\n",
         &[
             "c.toml:2:9: `ports` must be a text such as \"risky\", or an array such as [22, \"redis\"], but the boolean \
@@ -270,7 +270,7 @@ fn values_of_the_wrong_type_or_range() {
             "c.toml:4:12: `rate_max` must be a whole number from 1 to 100000000, but the number 0 stands here; write \
              rate_max = 50_000",
             "c.toml:5:9: `tries` must be a whole number from 1 to 10, but the number 11 stands here; write tries = 4",
-            "c.toml:6:10: the xdp engine comes in a later version; choose packet, the fastest of this one, or auto",
+            "c.toml:6:10: `fast` is no engine; choose auto, packet, xdp or connect",
             "c.toml:7:13: `host_rate` must be a whole number from 1 to 100000000, but the number -1 stands here; \
              write host_rate = 200",
             "c.toml:8:13: `a/b` is no name of an interface; `ip link` lists them",
@@ -292,7 +292,7 @@ fn values_of_the_wrong_type_or_range() {
              text \"60\" stands here; write interval = \"60s\"",
             "c.toml:4:12: `10m` is no rate; write packets a second such as 5000, 10k or 1M",
             "c.toml:5:9: `tries` must be a whole number from 1 to 10, but the text \"3\" stands here; write tries = 4",
-            "c.toml:6:10: `raw` is no engine; choose auto, packet or connect",
+            "c.toml:6:10: `raw` is no engine; choose auto, packet, xdp or connect",
         ],
     );
     check(

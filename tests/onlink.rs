@@ -66,7 +66,7 @@ fn ear() -> Socket {
     let everything = i32::from(0x0003_u16.to_be());
     let socket =
         Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(everything))).expect("a packet socket");
-    socket.attach_filter(&filter::replies_to(SOURCE_PORT, SOURCE_PORT)).expect("a filter");
+    socket.attach_filter(&filter::replies_to(SOURCE_PORT, SOURCE_PORT, &[])).expect("a filter");
     socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a time limit");
     socket
 }

@@ -53,6 +53,7 @@ const PNET: &[(&str, &[&str])] = &[
 ];
 
 const UNSAFE_FILES: &[&str] = &[
+    "src/link/xdp/sys.rs",
     "src/cli/sys.rs",
     "src/link/packet/sys.rs",
     "src/link/packet/ring.rs",

@@ -196,6 +196,7 @@ fn why_never(reason: &GapReason) -> &str {
 fn in_words(decision: &Decision) -> String {
     match decision {
         Decision::Packet(why) => format!("packet: {why}"),
+        Decision::Xdp(why) => format!("xdp: {why}"),
         Decision::Connect(why) => format!("connect: {why}"),
     }
 }

@@ -63,6 +63,14 @@ impl Monotonic {
         Monotonic { began: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now) }
     }
 
+    /// What to take off a time stamp of the kernel's own monotonic clock, in nanoseconds, to get a tick. It never
+    /// changes.
+    pub fn kernel_offset(&self) -> u64 {
+        let kernel = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let kernel = kernel.tv_sec as u64 * 1_000_000_000 + kernel.tv_nsec as u64;
+        kernel.saturating_sub(self.now().0)
+    }
+
     /// What to add to a time stamp of the wall clock, in nanoseconds since 1970, to get a tick. The wall clock may be
     /// set at any moment, so ask again for every batch of stamps.
     pub fn wall_offset(&self) -> i128 {

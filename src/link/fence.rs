@@ -49,6 +49,20 @@ impl Fence {
         address && self.ports[usize::from(port) / 64] >> (port % 64) & 1 == 1
     }
 
+    /// The ranges of addresses, both ends included.
+    pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        let four =
+            self.v4.iter().map(|(first, last)| (IpAddr::V4((*first).into()), IpAddr::V4((*last).into())));
+        let six =
+            self.v6.iter().map(|(first, last)| (IpAddr::V6((*first).into()), IpAddr::V6((*last).into())));
+        four.chain(six)
+    }
+
+    /// The ports, one bit for each: port 0 is the lowest bit of the first word.
+    pub fn port_bits(&self) -> &[u64; 1024] {
+        &self.ports
+    }
+
     /// Lets the probe pass, or names it.
     ///
     /// # Errors

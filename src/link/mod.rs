@@ -1,8 +1,8 @@
 //! Probes out, replies in. Each kind of link is a pair of [`Transmit`] and [`Receive`]; the sender and the receiver of
 //! `sweep` are the same over all of them.
 //!
-//! - Links: [`packet`], [`raw`], [`connect`], [`sim`]; [`switch`] makes one of several. [`handshake`] makes whole
-//!   connections, for the second look.
+//! - Links: [`packet`], [`xdp`], [`raw`], [`connect`], [`sim`]; [`switch`] makes one of several. [`handshake`] makes
+//!   whole connections, for the second look.
 //! - The way: [`route`] and [`interface`] ask the kernel, [`neighbour`] the local network; [`next_hop`] is an address
 //!   that may change.
 //! - While it lasts: [`guard`] is who vouches for the first step, [`watcher`] the one on real networks, `roll` its list
@@ -26,6 +26,7 @@ pub mod route;
 pub mod sim;
 pub mod switch;
 pub mod watcher;
+pub mod xdp;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -70,6 +71,12 @@ pub trait Transmit: Send {
     /// # Errors
     /// When the link is broken, or when a probe lies outside the fence. `refused` then holds what did not leave.
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError>;
+
+    /// Whether probes that were taken may still be on their way to the device. Nobody waits for the answer to a probe
+    /// that has not left.
+    fn is_draining(&mut self) -> bool {
+        false
+    }
 }
 
 /// The receiving half of a link.
@@ -94,6 +101,10 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
 
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         (**self).transmit(probes, refused)
+    }
+
+    fn is_draining(&mut self) -> bool {
+        (**self).is_draining()
     }
 }
 

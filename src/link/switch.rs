@@ -85,6 +85,10 @@ impl Transmit for Switch {
         refused.sort_unstable();
         result
     }
+
+    fn is_draining(&mut self) -> bool {
+        self.links.iter_mut().any(|branch| branch.link.is_draining())
+    }
 }
 
 impl Branch {

@@ -179,7 +179,7 @@ pub struct SweepStarted<'a> {
 pub struct Announcement {
     /// What is swept.
     pub scope: ScopeText,
-    /// What sends: packet, connect.
+    /// What sends: packet, xdp, connect.
     pub engine: String,
     /// Where from, and why this engine.
     pub vantage: Vantage,

@@ -117,7 +117,7 @@ pub struct OutageReport {
 pub struct Vantage {
     /// Name of this host.
     pub host: String,
-    /// The engine that ran: packet, connect, sim.
+    /// The engine that ran: packet, xdp, connect, sim.
     pub engine: String,
     /// Why this engine and no other.
     pub engine_reason: String,

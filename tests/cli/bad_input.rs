@@ -158,7 +158,6 @@ fn options() {
         &["--shard", "0/2"],
         &["--shard", "1/2"],
         &["--engine", "raw"],
-        &["--engine", "xdp"],
         &["--tries", "0"],
         &["--rate", "0"],
         &["--rate", "fast"],

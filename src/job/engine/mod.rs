@@ -5,6 +5,7 @@ mod packet;
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
 
+use self::packet::Carrier;
 use super::listener::Aside;
 use super::vitals;
 use crate::config::options::EngineChoice;
@@ -63,6 +64,8 @@ pub struct Wanted<'a> {
 pub enum Decision {
     /// Packet sockets.
     Packet(String),
+    /// Frames past the network stack.
+    Xdp(String),
     /// The kernel's own connections.
     Connect(String),
 }
@@ -119,6 +122,7 @@ pub fn decide(choice: EngineChoice, may_open_packet: bool) -> Decision {
     match choice {
         EngineChoice::Connect => Decision::Connect("asked for".into()),
         EngineChoice::Packet => Decision::Packet("asked for".into()),
+        EngineChoice::Xdp => Decision::Xdp("asked for".into()),
         EngineChoice::Auto if may_open_packet => {
             Decision::Packet("the fastest that this host can run".into())
         }
@@ -133,7 +137,8 @@ pub fn decide(choice: EngineChoice, may_open_packet: bool) -> Decision {
 pub fn open(wanted: &Wanted<'_>, clock: Monotonic, aside: &mut dyn Aside) -> Result<Engine, OpenError> {
     match decide(wanted.choice, vitals::has_net_raw()) {
         Decision::Connect(why) => Ok(open_connect(wanted, clock, why)?),
-        Decision::Packet(why) => match packet::open(wanted, clock, &why, aside) {
+        Decision::Xdp(why) => packet::open(wanted, Carrier::Xdp, clock, &why, aside),
+        Decision::Packet(why) => match packet::open(wanted, Carrier::Socket, clock, &why, aside) {
             // Having the capability is not always enough (seccomp, user namespaces): then the kernel's word counts.
             Err(OpenError::Link(LinkError::System { cause, .. }))
                 if wanted.choice == EngineChoice::Auto && cause.kind() == ErrorKind::PermissionDenied =>

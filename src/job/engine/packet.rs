@@ -17,12 +17,14 @@ use crate::link::raw::{RawLane, RawOptions, RawTransmit};
 use crate::link::route::{Hop, HopKind};
 use crate::link::switch::{Switch, Track};
 use crate::link::watcher::{Watched, Watcher};
-use crate::link::{LinkError, Transmit};
+use crate::link::xdp::{Device, Mode, XdpReceive, XdpTransmit};
+use crate::link::{LinkError, Receive, Transmit};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
 use crate::sweep::run::Ends;
 use crate::sync::Ordering;
 use crate::target::address::{address_of, number_of};
+use crate::target::scope::Scope;
 
 /// How long the next hop may take to say where it is.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,9 +38,28 @@ const MOST_NEIGHBOURS: u128 = 1 << 17;
 /// Between two tries at finding a host of a local network.
 const QUESTION_SPACE: Duration = Duration::from_millis(500);
 
+/// What carries frames to devices and back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Carrier {
+    /// A packet socket.
+    Socket,
+    /// XDP.
+    Xdp,
+}
+
+impl Carrier {
+    fn engine(self) -> &'static str {
+        match self {
+            Carrier::Socket => "packet",
+            Carrier::Xdp => "xdp",
+        }
+    }
+}
+
 /// Finds the first step of each path, and opens the links that the paths need.
 pub(super) fn open(
     wanted: &Wanted<'_>,
+    carrier: Carrier,
     clock: Monotonic,
     why: &str,
     aside: &mut dyn Aside,
@@ -48,28 +69,54 @@ pub(super) fn open(
     let knowledge = Knowledge::new();
     let block = (source_ports.first, source_ports.last());
     // First of all, because nothing else needs as much privilege.
-    let receive = PacketReceive::open(block, wanted.receive_ring_bytes, knowledge.clone(), clock)?;
+    let hear = |deaf_to: &[u32]| {
+        PacketReceive::open(block, wanted.receive_ring_bytes, deaf_to, knowledge.clone(), clock)
+    };
+    let receive = hear(&[])?;
     let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock, aside));
     let paths = paths.collect::<Result<Vec<_>, _>>()?;
     // One gateway that is silent leaves its own targets unknown. Where there is no other way, nothing could be seen.
     if let Some(first) = paths.first().filter(|_| paths.iter().all(Path::is_silent)) {
         return Err(neighbour::silence(first.hop, first.hop.next_hop.unwrap_or(first.hop.source)).into());
     }
-    let open_all = || open_links(wanted, &paths, &knowledge, clock);
-    let transmit = (0..wanted.senders).map(|_| open_all()).collect::<Result<_, _>>()?;
+    let mut said = why.to_owned();
+    let (transmit, receive) = match carrier {
+        Carrier::Socket => {
+            let open_all = || open_links(wanted, &paths, &knowledge, clock);
+            let transmit = (0..wanted.senders).map(|_| open_all()).collect::<Result<_, OpenError>>()?;
+            (transmit, Box::new(receive) as Box<dyn Receive>)
+        }
+        Carrier::Xdp => {
+            drop(receive);
+            let devices = open_devices(wanted, &paths, block)?;
+            said.push_str(&about_devices(&devices));
+            let transmit = open_half(wanted, &paths, |options| {
+                let device = devices.iter().find(|(index, _)| *index == options.interface_index);
+                match device {
+                    Some((_, device)) => {
+                        Ok(Box::new(XdpTransmit::open(device, options, knowledge.clone(), clock)?))
+                    }
+                    None => Ok(Box::new(PacketTransmit::open(options, knowledge.clone(), clock)?)),
+                }
+            })?;
+            let deaf_to: Vec<u32> = devices.iter().map(|(index, _)| *index).collect();
+            let devices = devices.into_iter().map(|(_, device)| device).collect();
+            (vec![transmit], Box::new(XdpReceive::open(devices, hear(&deaf_to)?, clock)?) as Box<dyn Receive>)
+        }
+    };
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
     let guard = Box::new(Watcher::new(&watched, questions_pps(wanted), clock.now())?);
     // With several paths each has its own record at the end.
     let only = wanted.routes.hops().first().filter(|_| paths.len() == 1);
     let vantage = Vantage {
         host: vitals::hostname(),
-        engine: "packet".into(),
-        engine_reason: why.to_owned(),
+        engine: carrier.engine().into(),
+        engine_reason: said,
         interface: only.map(|hop| hop.interface.name.clone()),
         source: only.map(|hop| hop.source),
         next_hop: only.and_then(|hop| hop.next_hop),
     };
-    let ends = Ends { transmit, receive: Box::new(receive), guard };
+    let ends = Ends { transmit, receive, guard };
     Ok(Engine { ends, vantage, source_ports, verifies: false, mute: mute(&paths) })
 }
 
@@ -188,26 +235,53 @@ fn find_neighbours(
     Ok(found)
 }
 
-/// Opens one sending half that reaches all targets.
+/// Opens one sending half of packet sockets that reaches all targets.
 fn open_links(
     wanted: &Wanted<'_>,
     paths: &[Path<'_>],
     knowledge: &Knowledge,
     clock: Monotonic,
 ) -> Result<Box<dyn Transmit>, OpenError> {
-    let mut links: Vec<LinkPlan> = Vec::new();
-    let mut tracks = Vec::new();
-    for (first, last, hop) in wanted.routes.spans() {
-        let Some(path) = paths.iter().find(|path| path.hop == hop) else { continue };
-        let plan = LinkPlan::of(path);
-        let link = links.iter().position(|known| known.is_same_device(&plan)).unwrap_or_else(|| {
-            links.push(plan);
-            links.len() - 1
-        });
-        links[link].add(path, first, last);
-        tracks.push(Track { first, last, link });
+    open_half(wanted, paths, |options| Ok(Box::new(PacketTransmit::open(options, knowledge.clone(), clock)?)))
+}
+
+/// Attaches programs to every device that frames leave by.
+fn open_devices(
+    wanted: &Wanted<'_>,
+    paths: &[Path<'_>],
+    source_ports: (u16, u16),
+) -> Result<Vec<(u32, Device)>, OpenError> {
+    let (links, _) = plan_links(wanted, paths);
+    let options = links.into_iter().filter_map(|link| match link {
+        LinkPlan::Packet(options) => Some(options),
+        LinkPlan::Raw { .. } => None,
+    });
+    let open = |options: PacketOptions| Ok((options.interface_index, Device::open(&options, source_ports)?));
+    options.map(open).collect()
+}
+
+/// What is to be said of them.
+fn about_devices(devices: &[(u32, Device)]) -> String {
+    match devices.iter().any(|(_, device)| device.mode() == Mode::Generic) {
+        true => "; receiving in generic mode, which is slower, because the driver has no native one".into(),
+        false => String::new(),
     }
-    let open = |plan: LinkPlan| plan.open(wanted, knowledge, clock);
+}
+
+/// Opens one sending half that reaches all targets: by `open_frames` where frames are made here.
+fn open_half(
+    wanted: &Wanted<'_>,
+    paths: &[Path<'_>],
+    open_frames: impl Fn(&PacketOptions) -> Result<Box<dyn Transmit>, LinkError>,
+) -> Result<Box<dyn Transmit>, OpenError> {
+    let (links, tracks) = plan_links(wanted, paths);
+    let open = |plan: LinkPlan| match plan {
+        LinkPlan::Packet(options) => open_frames(&options),
+        LinkPlan::Raw { interface, lanes } => {
+            let options = RawOptions { lanes, interface, fence: fence(wanted.scope) };
+            Ok(Box::new(RawTransmit::open(&options)?) as Box<dyn Transmit>)
+        }
+    };
     let mut halves = links.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
     // The usual case needs no switch.
     if halves.len() == 1
@@ -218,14 +292,31 @@ fn open_links(
     Ok(Box::new(Switch::new(tracks, halves)))
 }
 
+/// Which links there are to be, and who is reached by which.
+fn plan_links(wanted: &Wanted<'_>, paths: &[Path<'_>]) -> (Vec<LinkPlan>, Vec<Track>) {
+    let mut links: Vec<LinkPlan> = Vec::new();
+    let mut tracks = Vec::new();
+    for (first, last, hop) in wanted.routes.spans() {
+        let Some(path) = paths.iter().find(|path| path.hop == hop) else { continue };
+        let plan = LinkPlan::of(path, wanted.scope);
+        let link = links.iter().position(|known| known.is_same_device(&plan)).unwrap_or_else(|| {
+            links.push(plan);
+            links.len() - 1
+        });
+        links[link].add(path, first, last);
+        tracks.push(Track { first, last, link });
+    }
+    (links, tracks)
+}
+
 /// A link that is to be opened.
 enum LinkPlan {
-    Packet { index: u32, name: String, lanes: Vec<Lane> },
+    Packet(PacketOptions),
     Raw { interface: Option<(u32, String)>, lanes: Vec<RawLane> },
 }
 
 impl LinkPlan {
-    fn of(path: &Path<'_>) -> Self {
+    fn of(path: &Path<'_>, scope: &Scope) -> Self {
         let interface = &path.hop.interface;
         let (index, name) = (interface.index, interface.name.clone());
         match path.step {
@@ -234,13 +325,20 @@ impl LinkPlan {
                 LinkPlan::Raw { interface: None, lanes: Vec::new() }
             }
             FirstStep::Raw => LinkPlan::Raw { interface: Some((index, name)), lanes: Vec::new() },
-            _ => LinkPlan::Packet { index, name, lanes: Vec::new() },
+            _ => LinkPlan::Packet(PacketOptions {
+                interface_index: index,
+                interface: name,
+                lanes: Vec::new(),
+                fence: fence(scope),
+            }),
         }
     }
 
     fn is_same_device(&self, other: &LinkPlan) -> bool {
         match (self, other) {
-            (LinkPlan::Packet { index, .. }, LinkPlan::Packet { index: other, .. }) => index == other,
+            (LinkPlan::Packet(options), LinkPlan::Packet(other)) => {
+                options.interface_index == other.interface_index
+            }
             (LinkPlan::Raw { interface, .. }, LinkPlan::Raw { interface: other, .. }) => interface == other,
             _ => false,
         }
@@ -250,33 +348,15 @@ impl LinkPlan {
         let source = path.hop.source;
         match self {
             LinkPlan::Raw { lanes, .. } => lanes.push(RawLane { first, last, source }),
-            LinkPlan::Packet { lanes, .. } => {
+            LinkPlan::Packet(options) => {
                 let next_hop = match &path.step {
                     FirstStep::Router { address, .. } => NextHop::Router(Arc::clone(address)),
                     FirstStep::Neighbours(neighbours) => NextHop::Each(Arc::clone(neighbours)),
                     FirstStep::Raw => return,
                 };
                 let source_mac = path.hop.interface.mac.unwrap_or_default();
-                lanes.push(Lane { first, last, source, source_mac, next_hop });
+                options.lanes.push(Lane { first, last, source, source_mac, next_hop });
             }
         }
-    }
-
-    fn open(
-        self,
-        wanted: &Wanted<'_>,
-        knowledge: &Knowledge,
-        clock: Monotonic,
-    ) -> Result<Box<dyn Transmit>, LinkError> {
-        let fence = fence(wanted.scope);
-        Ok(match self {
-            LinkPlan::Packet { index, name, lanes } => {
-                let options = PacketOptions { interface_index: index, interface: name, lanes, fence };
-                Box::new(PacketTransmit::open(&options, knowledge.clone(), clock)?)
-            }
-            LinkPlan::Raw { interface, lanes } => {
-                Box::new(RawTransmit::open(&RawOptions { lanes, interface, fence })?)
-            }
-        })
     }
 }

@@ -14,10 +14,13 @@ pub const SNAP_LEN: u32 = 256;
 /// Every answer that decides something passes: SYN and ACK together, or RST; and ICMP "unreachable" and "time exceeded"
 /// that quote a packet of ours. IPv6 packets with extension headers are rare, and pass whole: a program without loops
 /// cannot walk them.
-pub fn replies_to(first_port: u16, last_port: u16) -> Vec<SockFilter> {
+///
+/// Nothing passes that comes in by the interfaces with the numbers `deaf_to`, of which there are a few at most.
+pub fn replies_to(first_port: u16, last_port: u16, deaf_to: &[u32]) -> Vec<SockFilter> {
     let (first, last) = (u32::from(first_port), u32::from(last_port));
 
     let program = [
+        not_by(deaf_to),
         by_version(Label::Ipv4, Label::Ipv6),
         vec![
             Line::At(Label::Ipv4),
@@ -102,6 +105,8 @@ pub fn neighbour_answers() -> Vec<SockFilter> {
 
 // The opcodes of linux/bpf_common.h that are needed here: first those that do something, ...
 const LOAD_WORD: u16 = 0x20;
+/// Loaded from here is the number of the interface: `SKF_AD_OFF + SKF_AD_IFINDEX` of linux/filter.h.
+const INTERFACE: u32 = (-0x1000_i32 + 8) as u32;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF_AT_X: u16 = 0x48;
@@ -179,6 +184,13 @@ fn by_version(ipv4: Label, ipv6: Label) -> Vec<Line> {
     ]
 }
 
+/// Leaves out what has come in by these interfaces.
+fn not_by(interfaces: &[u32]) -> Vec<Line> {
+    let number = Line::Do(LOAD_WORD, INTERFACE);
+    let leave_out = interfaces.iter().map(|number| Line::If(EQUAL, *number, Label::Drop, Label::Next));
+    if interfaces.is_empty() { Vec::new() } else { std::iter::once(number).chain(leave_out).collect() }
+}
+
 /// How every program ends.
 fn endings() -> Vec<Line> {
     vec![Line::At(Label::Drop), Line::Do(RETURN, 0), Line::At(Label::Pass), Line::Do(RETURN, SNAP_LEN)]
@@ -228,7 +240,7 @@ mod tests {
         }
 
         fn replies() -> Self {
-            Judge::new(&replies_to(16_384, 32_767))
+            Judge::new(&replies_to(16_384, 32_767, &[]))
         }
 
         fn passes(&self, packet: &[u8]) -> bool {

@@ -33,7 +33,7 @@ pub enum NextHop {
 
 /// The lanes of one sending half.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(in crate::link) struct Lanes {
     /// Sorted by their lowest address, and disjoint.
     lanes: Vec<Prepared>,
 }
@@ -47,7 +47,7 @@ struct Prepared {
 }
 
 /// How a probe gets to its target.
-pub(super) enum Way<'a> {
+pub(in crate::link) enum Way<'a> {
     /// By this template, to this address where it is not the template's own.
     Frame(&'a SynTemplate, Option<[u8; 6]>),
     /// Nobody on the network has the address.
@@ -60,7 +60,7 @@ pub(super) enum Way<'a> {
 
 impl Lanes {
     /// Lays out a template for each lane.
-    pub(super) fn new(lanes: &[Lane]) -> Self {
+    pub(in crate::link) fn new(lanes: &[Lane]) -> Self {
         let prepare = |lane: &Lane| {
             let next_hop = match &lane.next_hop {
                 NextHop::Router(address) => address.get(),
@@ -75,7 +75,7 @@ impl Lanes {
     }
 
     /// Goes along with routers that have another address by now.
-    pub(super) fn refresh(&mut self) {
+    pub(in crate::link) fn refresh(&mut self) {
         for prepared in &mut self.lanes {
             if let NextHop::Router(address) = &prepared.lane.next_hop {
                 let now = address.get();
@@ -89,13 +89,13 @@ impl Lanes {
 
     /// The address that probes to `ip` come from.
     #[inline]
-    pub(super) fn source(&self, ip: IpAddr) -> IpAddr {
+    pub(in crate::link) fn source(&self, ip: IpAddr) -> IpAddr {
         self.at(ip).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |prepared| prepared.lane.source)
     }
 
     /// How a probe to `ip` gets there.
     #[inline]
-    pub(super) fn way(&self, ip: IpAddr) -> Way<'_> {
+    pub(in crate::link) fn way(&self, ip: IpAddr) -> Way<'_> {
         let Some(prepared) = self.at(ip) else { return Way::None };
         match &prepared.lane.next_hop {
             NextHop::Router(_) if prepared.next_hop == UNKNOWN => Way::NotYet,

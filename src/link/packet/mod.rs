@@ -7,9 +7,9 @@
 
 pub mod asker;
 pub mod filter;
-mod lane;
+pub(super) mod lane;
 mod receive;
-mod ring;
+pub(super) mod ring;
 mod sys;
 mod transmit;
 
@@ -50,6 +50,11 @@ impl Knowledge {
     #[expect(clippy::new_without_default, reason = "belongs to one link; a default would hide that")]
     pub fn new() -> Self {
         Knowledge(Arc::new(Queue::new(KNOWLEDGE)))
+    }
+
+    /// Hands one on, if there is room.
+    pub(super) fn push(&self, arrival: Arrival) -> bool {
+        self.0.push(arrival).is_ok()
     }
 }
 

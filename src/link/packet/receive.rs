@@ -63,13 +63,14 @@ const EVERY_INTERFACE: u32 = 0;
 
 impl PacketReceive {
     /// Opens a socket that hears, from now on, the answers to probes from these ports (lowest and highest), in a ring
-    /// of about this size.
+    /// of about this size; but nothing of what comes in by the interfaces with the numbers `deaf_to`.
     ///
     /// # Errors
     /// Without CAP_NET_RAW, or without memory for the ring.
     pub fn open(
         (first, last): (u16, u16),
         ring_bytes: usize,
+        deaf_to: &[u32],
         knowledge: Knowledge,
         clock: Monotonic,
     ) -> Result<Self, LinkError> {
@@ -78,7 +79,7 @@ impl PacketReceive {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))
             .map_err(failed("open a packet socket", sys::NEEDS_CAP_NET_RAW))?;
         socket
-            .attach_filter(&filter::replies_to(first, last))
+            .attach_filter(&filter::replies_to(first, last, deaf_to))
             .map_err(failed("attach a packet filter", "this is a bug, please report it"))?;
         let set = |option, value: libc::c_int| sys::set_option(&socket, option, &value);
         set(libc::PACKET_VERSION, TPACKET_V3)

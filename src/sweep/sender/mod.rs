@@ -109,6 +109,8 @@ pub struct Sender<'a, T> {
     /// Since when the link has refused what it was given: everything, and at least every probe.
     refused_since: Option<Tick>,
     stuck_since: Option<Tick>,
+    /// Since when all that the sender waits for has been on its way to the device.
+    draining_since: Option<Tick>,
 }
 
 impl<'a, T: Transmit> Sender<'a, T> {
@@ -143,6 +145,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             last_sent: Tick::default(),
             refused_since: None,
             stuck_since: None,
+            draining_since: None,
         }
     }
 
@@ -300,6 +303,14 @@ impl<'a, T: Transmit> Sender<'a, T> {
     /// Waits for the last answers, until all of the waiting has provably been seen.
     fn linger(&mut self, now: Tick) -> Step {
         self.press_for_word(now);
+        if self.link.is_draining() {
+            // Nothing is waited for before it has left.
+            self.last_sent = now;
+            let since = *self.draining_since.get_or_insert(now);
+            let too_long = now.since(since) > REFUSED_LIMIT;
+            return if too_long { Step::Refused } else { Step::Wait(now + LINGER_REST) };
+        }
+        self.draining_since = None;
         let until = self.last_sent + self.board.patience();
         if self.board.seeing.settled_until() < until || !self.board.is_calm(now) {
             return Step::Wait(now + LINGER_REST);

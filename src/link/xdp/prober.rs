@@ -1,0 +1,89 @@
+//! The thread that sends: it is in one call of the kernel from its beginning to its end.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::super::LinkError;
+use super::programs::Programs;
+use super::{failed, sys};
+use crate::sync::{AtomicBool, Ordering};
+
+/// Frames of one call: at the highest rates, several minutes' worth. Then there is another.
+const FRAMES: u32 = 1 << 30;
+
+/// How often a call is interrupted until it has ended.
+const INSIST: Duration = Duration::from_millis(1);
+
+/// What to do where the kernel refuses.
+const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer; or use --engine packet";
+
+/// A thread that sends what stands in the ring, as long as this value lives.
+pub(super) struct Prober {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    ended: Receiver<io::Error>,
+    interface: String,
+}
+
+impl Prober {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there can be no such thread, or when the kernel does not run the program.
+    pub fn start(programs: &Programs, frame_len: usize) -> Result<Self, LinkError> {
+        let name = programs.interface.as_str();
+        let (send, enlist) = programs.sending()?;
+        sys::prepare_to_wake().map_err(|cause| failed("prepare to send", name, cause, REMEDY))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, ended) = channel();
+        let stopping = Arc::clone(&stop);
+        let work = move || {
+            if let Err(error) = send_all(&send, &enlist, frame_len, &stopping) {
+                // Nobody is there to hear it only if the sweep has ended.
+                let _ = tell.send(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name("prober".into()).spawn(work);
+        let thread = thread.map_err(|cause| failed("start a thread to send", name, cause, REMEDY))?;
+        Ok(Prober { stop, thread: Some(thread), ended, interface: name.to_owned() })
+    }
+
+    /// Says whether the thread still sends.
+    ///
+    /// # Errors
+    /// When the kernel has refused to go on.
+    pub fn check(&self) -> Result<(), LinkError> {
+        match self.ended.try_recv() {
+            Ok(cause) => Err(failed("send probes by XDP", &self.interface, cause, REMEDY)),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return };
+        // A signal that comes just before the call does not interrupt it, so there is another one.
+        while !thread.is_finished() {
+            sys::wake(&thread);
+            std::thread::sleep(INSIST);
+        }
+        let _ = thread.join();
+    }
+}
+
+fn send_all(send: &OwnedFd, enlist: &OwnedFd, frame_len: usize, stop: &AtomicBool) -> io::Result<()> {
+    // Whoever takes frames from the device must come first, or they pile up there.
+    sys::give_way();
+    sys::run_once(enlist.as_fd())?;
+    let frame = vec![0; frame_len];
+    while !stop.load(Ordering::Relaxed) {
+        sys::run_live(send.as_fd(), &frame, FRAMES)?;
+    }
+    Ok(())
+}
