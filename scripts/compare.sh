@@ -247,7 +247,7 @@ build_sink() {
         ip link add sink0 type veth peer name peer0
         ip link set peer0 up
         nft -f - <<'END'
-table netdev sink { chain all { type filter hook ingress device "peer0" priority 0; policy drop; } }
+table netdev sink { chain drops { type filter hook ingress device "peer0" priority 0; policy drop; } }
 END
     fi
     printf 'device: %s\n' "$(ip -d -o link show sink0 | grep -oE ' (ifb|dummy|veth) ' | head -n 1 | tr -d ' ')"
