@@ -22,12 +22,13 @@ use std::time::Duration;
 use self::batch::Addressee;
 use super::board::Board;
 use super::canary::Caller;
-use super::caps::{Caps, MOST_WAITING};
+use super::caps::{Caps, MOST_WAITING, Place};
 use super::limited::SlowHosts;
 use super::pacer::Pacer;
 use super::plan::defaults;
 use crate::link::clock::Tick;
 use crate::link::{LinkError, Probe, Transmit};
+use crate::target::Target;
 
 /// Probes handed to the link at once. Large enough that the system call's cost is spread thin, small enough that the
 /// receiver's core gets the answers while they are fresh.
@@ -69,6 +70,14 @@ pub enum Step {
     Refused,
 }
 
+/// A target that is about to be probed.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    position: u64,
+    target: Target,
+    place: Place,
+}
+
 /// Sends the probes of one sweep.
 pub struct Sender<'a, T> {
     board: &'a Board<'a>,
@@ -88,8 +97,8 @@ pub struct Sender<'a, T> {
     lot: u64,
     /// The next position of this lap.
     cursor: u64,
-    /// Positions that are about to be probed, and their indexes.
-    ahead: Vec<(u64, u64)>,
+    /// Who is about to be probed.
+    ahead: Vec<Next>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
     /// Targets that this lap has found to be probed, and how many were set aside in it and in the one before.
@@ -186,7 +195,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 self.lap_worked = true;
             } else if !self.draws_question(now) || self.gets_slot(position, index, now) {
                 if self.batch.len() < room {
-                    self.add_probe(position, index, now);
+                    self.add_probe(position, &self.board.plan.scope.target(index), now);
                 } else {
                     // The question has taken the last place.
                     self.lap_worked = true;
@@ -199,12 +208,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
             let blocked = self.look_ahead(now, end, room - self.batch.len());
             // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
             // the misses overlap.
-            self.caps.warm(self.ahead.iter().map(|(_, index)| self.board.plan.scope.host_index(*index)));
+            self.caps.warm(self.ahead.iter().map(|next| next.place.host));
             for at in 0..self.ahead.len() {
-                let (position, index) = self.ahead[at];
-                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
+                let Next { position, target, place } = self.ahead[at];
                 if self.caps.admit(place, position, now) {
-                    self.add_probe(position, index, now);
+                    self.add_probe(position, &target, now);
                 }
             }
             if blocked.is_some() {
@@ -221,8 +229,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
         !self.ask_canary_at(place, self.board.plan.path_of(ip), now) || self.caps.admit(place, position, now)
     }
 
-    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
-    /// their indexes. Says until when the walk is blocked, if it is.
+    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes who
+    /// they are. Says until when the walk is blocked, if it is.
     fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
         let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES) + self.lap_jitter;
         let seeing = &self.board.seeing;
@@ -233,8 +241,9 @@ impl<'a, T: Transmit> Sender<'a, T> {
             let cell = self.board.table.get(position);
             if cell.needs_probe(self.board.plan.tries) {
                 let index = self.board.order.index_at(position);
+                let target = self.board.plan.scope.target(index);
                 if troubled | lost != 0 {
-                    let path = self.path_of(index);
+                    let path = self.board.plan.path_of(target.ip);
                     if seeing.is_troubled(path) {
                         return Some(now + TROUBLE_REST);
                     }
@@ -252,15 +261,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 }
                 self.lap_worked = true;
                 self.lap_found += 1;
-                self.ahead.push((position, index));
+                self.ahead.push(Next { position, target, place: self.board.place_of(index, target.ip) });
             }
             self.cursor += 1;
         }
         None
-    }
-
-    fn path_of(&self, index: u64) -> usize {
-        self.board.plan.path_of(self.board.plan.scope.target(index).ip)
     }
 
     /// Whether the path to a target is in trouble, or lost.
@@ -269,7 +274,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if seeing.troubled() | seeing.lost() == 0 {
             return false;
         }
-        let path = self.path_of(index);
+        let path = self.board.plan.path_of(self.board.plan.scope.target(index).ip);
         seeing.is_troubled(path) || seeing.is_lost(path)
     }
 
