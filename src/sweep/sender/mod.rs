@@ -123,9 +123,7 @@ pub struct Sender<'a, T> {
 impl<'a, T: Transmit> Sender<'a, T> {
     /// The sweep's sender with this number (from 0), at the beginning of its first lap.
     pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
-        let senders = board.senders.len() as u64;
-        let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
-        let stretch = cut(number as u64)..cut(number as u64 + 1);
+        let stretch = stretch(board.table.len(), number, board.senders.len());
         let share = |rate| share(rate, number, board.senders.len());
         let host_rate = share(board.plan.host_rate);
         Sender {
@@ -323,9 +321,33 @@ impl<'a, T: Transmit> Sender<'a, T> {
     }
 }
 
+/// This sender's part of the order: the parts of all senders follow each other from its beginning to its end.
+fn stretch(len: u64, number: usize, senders: usize) -> Range<u64> {
+    let cut = |n: usize| (u128::from(len) * n as u128 / senders as u128) as u64;
+    cut(number)..cut(number + 1)
+}
+
 /// This sender's part of a rate. The first senders take the remainder. Never nothing, which would mean no limit.
 fn share(rate: Option<NonZeroU32>, number: usize, senders: usize) -> Option<NonZeroU32> {
     let (number, senders) = (number as u32, senders as u32);
     let part = |pps: u32| pps / senders + u32::from(number < pps % senders);
     rate.and_then(|pps| NonZeroU32::new(part(pps.get()).max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn stretches_follow_each_other_from_end_to_end(len in 1_u64..=1 << 63, senders in 1_usize..65) {
+            let stretches: Vec<_> = (0..senders).map(|number| stretch(len, number, senders)).collect();
+            prop_assert_eq!((stretches[0].start, stretches[senders - 1].end), (0, len));
+            for pair in stretches.windows(2) {
+                prop_assert!(pair[0].start <= pair[0].end && pair[0].end == pair[1].start);
+            }
+        }
+    }
 }
