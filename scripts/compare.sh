@@ -3,7 +3,9 @@
 #
 #   lab      the sweep of a /16 x 6 ports answered by the real Linux TCP stack, in one lab, the scanners in turn:
 #            wall time, share of the open ports found, share of all targets whose state is said and right
-#   sending  one sending thread to a device that drops everything: frames a second, counted at the device
+#   sending  one sending thread to a device that drops everything: frames a second, counted at the device. "bare" is
+#            no scanner but a loop that hands the kernel the same frame again and again, by a ring like portreeve's:
+#            what is left to gain
 #
 # Scanner and scanned share the machine, so that the ratios say more than the figures. Nothing leaves: each setting runs
 # in network namespaces without a way out, on 198.18.0.0/15 and 192.0.2.0/24 only. Root, or an ordinary user who may make
@@ -28,7 +30,7 @@ options:
   --network NET   the lab's network (198.18.0.0/16)
   --zmap          zmap too: six runs, one a port, added up
   --nmap          nmap too, in the lab, on the first /24 only: it takes minutes for more
-  --portreeve PATH, --fleet PATH   the programs (built by cargo when not given)
+  --portreeve PATH, --fleet PATH, --ring PATH   the programs (built by cargo when not given)
 END
 }
 
@@ -38,13 +40,13 @@ die() {
 }
 
 parse_options() {
-    setting=all rounds=5 tries=1 network=198.18.0.0/16 portreeve='' fleet='' scanners='portreeve masscan'
+    setting=all rounds=5 tries=1 network=198.18.0.0/16 portreeve='' fleet='' ring='' scanners='portreeve masscan'
     case ${1:-} in lab | sending | all) setting=$1 && shift ;; esac
     while (($# > 0)); do
         case $1 in
             --zmap) scanners+=' zmap' && shift ;;
             --nmap) scanners+=' nmap' && shift ;;
-            --rounds | --tries | --network | --portreeve | --fleet)
+            --rounds | --tries | --network | --portreeve | --fleet | --ring)
                 (($# > 1)) || die "$1 needs a value"
                 printf -v "${1#--}" %s "$2"
                 shift 2
@@ -72,12 +74,13 @@ keep_installed() {
 
 find_programs() {
     local target=${CARGO_TARGET_DIR:-$REPO/target}
-    if [[ -z $portreeve || -z $fleet ]]; then
-        (cd -- "$REPO" && cargo build --quiet --release --bin portreeve --example lab-fleet)
+    if [[ -z $portreeve || -z $fleet || -z $ring ]]; then
+        (cd -- "$REPO" && cargo build --quiet --release --bin portreeve --example lab-fleet --example lab-ring)
         portreeve=${portreeve:-$target/release/portreeve} fleet=${fleet:-$target/release/examples/lab-fleet}
+        ring=${ring:-$target/release/examples/lab-ring}
     fi
-    portreeve=$(readlink -f -- "$portreeve") fleet=$(readlink -f -- "$fleet")
-    [[ -x $portreeve && -x $fleet ]] || die "cannot execute $portreeve and $fleet"
+    portreeve=$(readlink -f -- "$portreeve") fleet=$(readlink -f -- "$fleet") ring=$(readlink -f -- "$ring")
+    [[ -x $portreeve && -x $fleet && -x $ring ]] || die "cannot execute $portreeve, $fleet and $ring"
 }
 
 # The version with the fewest words: the first line of what each says of itself.
@@ -232,7 +235,7 @@ compare_sending() {
     local isolated=(unshare --mount --net --pid --fork --kill-child --mount-proc)
     unshare --mount --net true 2>/dev/null || isolated+=(--user --map-root-user)
     printf '\n== sending alone, one thread, %d rounds ==\n' "$rounds"
-    "${isolated[@]}" "$BASH" "$SELF" inside-sending "$rounds" "$portreeve" "$scanners"
+    "${isolated[@]}" "$BASH" "$SELF" inside-sending "$rounds" "$portreeve" "bare $scanners" "$ring"
 }
 
 # A device that takes every frame and drops it. ifb does so at the least cost; a veth whose peer drops at its ingress
@@ -244,7 +247,7 @@ build_sink() {
         ip link add sink0 type veth peer name peer0
         ip link set peer0 up
         nft -f - <<'END'
-table netdev sink { chain all { type filter hook ingress device "peer0" priority 0; policy drop; } }
+table netdev sink { chain drops { type filter hook ingress device "peer0" priority 0; policy drop; } }
 END
     fi
     printf 'device: %s\n' "$(ip -d -o link show sink0 | grep -oE ' (ifb|dummy|veth) ' | head -n 1 | tr -d ' ')"
@@ -257,7 +260,7 @@ END
 }
 
 inside_sending() {
-    rounds=$1 portreeve=$2 scanners=$3
+    rounds=$1 portreeve=$2 scanners=$3 ring=$4
     local round scanner work
     work=$(mktemp -d)
     cd -- "$work"
@@ -271,6 +274,10 @@ inside_sending() {
     done
     sending_table
     rm -rf -- "$work"
+}
+
+send_bare() {
+    timeout -s KILL "$SENDING_LIMIT" "$ring" sink0 5
 }
 
 send_portreeve() {

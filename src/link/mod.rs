@@ -7,6 +7,7 @@
 //!   that may change.
 //! - While it lasts: [`guard`] is who vouches for the first step, [`watcher`] the one on real networks, `roll` its list
 //!   of hosts.
+//! - `spans` finds what holds for an address.
 //! - Where probes may go: [`fence`] in this program, [`fuse`] in the kernel.
 
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod raw;
 mod roll;
 pub mod route;
 pub mod sim;
+mod spans;
 pub mod switch;
 pub mod watcher;
 pub mod xdp;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::spans::Spans;
 use super::{LinkError, Probe, Transmit};
 
 /// Probes that there is room for from the beginning: a sender hands over no more at once.
@@ -23,8 +24,8 @@ pub struct Track {
 
 /// The sending halves of several links as one.
 pub struct Switch {
-    /// Sorted and disjoint.
-    tracks: Vec<Track>,
+    /// The number of the link that leads there.
+    tracks: Spans<usize>,
     links: Vec<Branch>,
     /// What one link refused, as places in its own batch.
     refused: Vec<usize>,
@@ -39,8 +40,9 @@ struct Branch {
 
 impl Switch {
     /// A switch over these links, of which each track names one.
-    pub fn new(mut tracks: Vec<Track>, links: Vec<Box<dyn Transmit>>) -> Self {
-        tracks.sort_unstable_by_key(|track| track.first);
+    pub fn new(tracks: Vec<Track>, links: Vec<Box<dyn Transmit>>) -> Self {
+        let there = tracks.into_iter().filter(|track| track.link < links.len());
+        let tracks = Spans::new(there.map(|track| (track.first, track.last, track.link)));
         let branch =
             |link| Branch { link, batch: Vec::with_capacity(ROOM), places: Vec::with_capacity(ROOM) };
         Switch { tracks, links: links.into_iter().map(branch).collect(), refused: Vec::with_capacity(ROOM) }
@@ -48,9 +50,7 @@ impl Switch {
 
     #[inline]
     fn link_of(&self, ip: IpAddr) -> Option<usize> {
-        let at = self.tracks.partition_point(|track| track.first <= ip).checked_sub(1)?;
-        let track = self.tracks.get(at)?;
-        (ip <= track.last && track.link < self.links.len()).then_some(track.link)
+        self.tracks.at(ip).copied()
     }
 }
 

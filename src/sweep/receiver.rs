@@ -172,7 +172,7 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     if recorded == Recorded::First {
         // A try before this one counts, and was not answered. (An answer to an earlier try than the last was slow.)
         let late = cell.counted() > 1 && try_number == cell.sent();
-        first_answer(board, ear, index, position, late, reason);
+        first_answer(board, ear, &Answering { index, position, path, late }, reason);
     } else if recorded != Recorded::Changed {
         return;
     }
@@ -191,17 +191,26 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     }
 }
 
+/// A target that has answered for the first time.
+struct Answering {
+    index: u64,
+    position: u64,
+    path: usize,
+    /// Whether it did not answer a try before this one.
+    late: bool,
+}
+
 /// What the first answer of a target tells beside its state.
 #[inline]
-fn first_answer(board: &Board<'_>, ear: &mut Ear, index: u64, position: u64, late: bool, reason: Reason) {
+fn first_answer(board: &Board<'_>, ear: &mut Ear, answering: &Answering, reason: Reason) {
     if !matches!(reason, Reason::SynAck | Reason::Rst) {
         return;
     }
     let kind = if reason == Reason::SynAck { Kind::Open } else { Kind::Closed };
-    board.canaries.offer(board.plan.path_of(board.plan.scope.target(index).ip), position, kind);
-    if late {
+    board.canaries.offer(answering.path, answering.position, kind);
+    if answering.late {
         board.late.add(1);
-        let host = board.plan.scope.host_index(index);
+        let host = board.plan.scope.host_index(answering.index);
         if reason == Reason::Rst && ear.late.note(host) {
             // Where there is no room, the host is noticed again a little later.
             for sender in &board.limited {

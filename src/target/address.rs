@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The number of an address in the one order of all addresses.
+#[inline]
 pub fn number_of(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(v4) => MAPPED | u128::from(u32::from(v4)),
@@ -22,8 +23,9 @@ pub fn number_of(ip: IpAddr) -> u128 {
 }
 
 /// The address that a number stands for; the inverse of [`number_of`].
+#[inline]
 pub fn address_of(number: u128) -> IpAddr {
-    Ipv6Addr::from(number).to_canonical()
+    if number >> 32 == MAPPED >> 32 { IpAddr::V4((number as u32).into()) } else { IpAddr::V6(number.into()) }
 }
 
 /// The first number of the IPv4-mapped block.

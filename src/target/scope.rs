@@ -90,6 +90,7 @@ impl Scope {
     ///
     /// # Panics
     /// When `index` is not below [`Scope::len`]: a bug of the caller, never a matter of input.
+    #[inline]
     pub fn target(&self, index: u64) -> Target {
         assert!(index < self.len(), "index {index} is outside a scope of {}", self.len());
         let ports = self.ports.len() as u64;
@@ -98,6 +99,7 @@ impl Scope {
     }
 
     /// The number of a target, or `None` where it is not in scope. The inverse of [`Scope::target`].
+    #[inline]
     pub fn index_of(&self, ip: IpAddr, port: u16) -> Option<u64> {
         let host = self.host_of(ip)?;
         let slot = self.ports.slot_of(port)?;
@@ -105,6 +107,7 @@ impl Scope {
     }
 
     /// Which host a target belongs to, in `0..hosts()`.
+    #[inline]
     pub fn host_index(&self, index: u64) -> u64 {
         index / self.ports.len() as u64
     }
@@ -152,11 +155,13 @@ impl Scope {
         Ok(Scope { ranges, hosts_before, ports })
     }
 
+    #[inline]
     fn host(&self, host: u64) -> IpAddr {
         let at = self.hosts_before.partition_point(|before| *before <= host) - 1;
         address_of(self.ranges[at].numbers().0 + u128::from(host - self.hosts_before[at]))
     }
 
+    #[inline]
     fn host_of(&self, ip: IpAddr) -> Option<u64> {
         let number = number_of(ip);
         let at = self.ranges.partition_point(|range| range.numbers().0 <= number).checked_sub(1)?;

@@ -30,6 +30,7 @@ const TOGETHER: &[Case] = &[
     ("interface_down", broken::interface_down),
     ("no_route", broken::no_route),
     ("shards_partition_the_scope", scope::shards_partition_the_scope),
+    ("senders_share_the_sweep", scope::senders_share_the_sweep),
     ("nothing_leaves_the_scope", scope::nothing_leaves_the_scope),
 ];
 

@@ -28,6 +28,26 @@ pub fn shards_partition_the_scope() {
     assert_eq!(all.len(), 1536);
 }
 
+/// Three senders share one order: watched from outside, every target is probed by one of them, once, and what they find
+/// between them is the truth.
+pub fn senders_share_the_sweep() {
+    let script = "ip netns exec router \"$WATCH\" list-packets >$LAB_DIR/packets & watch=$!; \
+                  until grep -q ready $LAB_DIR/packets; do sleep 0.02; done; \
+                  sweep $LAB_NETWORK --engine packet --states all --rate 2000 --senders 3 --tries 1 --no-verify \
+                  --output $LAB_DIR/events; status=$?; sleep 0.2; kill $watch; exit $status";
+    let ran = Ran::new(Lab::new().network("198.18.7.0/24").seed(3), script);
+    assert!(ran.status() < 2, "{}", ran.said());
+    let events = ran.events("events");
+    events.check_books();
+    assert_eq!(events.wrong(&ran.truth()), (0, String::new()));
+    let seen = packets(&ran.file("packets"));
+    let probed: Vec<Target> = seen.iter().filter(|p| p.is_syn).map(|p| (p.ip, p.port)).collect();
+    assert_eq!(probed.iter().copied().collect::<BTreeSet<_>>(), events.ports.keys().copied().collect());
+    // A target that two of them take at once, or none, shows here.
+    assert_eq!((events.ports.len(), events.number("packets", "sent")), (1536, 1536));
+    assert_eq!(probed.len() as u64, 1536 + events.number("packets", "canaries"));
+}
+
 /// Networks, ranges and single addresses, overlapping, with excludes of every shape: watched from outside, the probes
 /// go to exactly what is left.
 pub fn nothing_leaves_the_scope() {

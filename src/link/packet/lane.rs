@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::link::neighbour::{Neighbours, Presence};
 use crate::link::next_hop::{HardwareAddress, UNKNOWN};
+use crate::link::spans::Spans;
 use crate::wire::syn::SynTemplate;
 
 /// A range of addresses of one family, both ends included, and how frames reach them.
@@ -34,8 +35,9 @@ pub enum NextHop {
 /// The lanes of one sending half.
 #[derive(Debug)]
 pub(in crate::link) struct Lanes {
-    /// Sorted by their lowest address, and disjoint.
     lanes: Vec<Prepared>,
+    /// The number of the lane that leads there.
+    numbers: Spans<usize>,
 }
 
 #[derive(Debug)]
@@ -69,9 +71,8 @@ impl Lanes {
             let template = SynTemplate::ethernet(lane.source, lane.source_mac, next_hop);
             Prepared { lane: lane.clone(), template, next_hop }
         };
-        let mut lanes: Vec<_> = lanes.iter().map(prepare).collect();
-        lanes.sort_by_key(|prepared| prepared.lane.first);
-        Lanes { lanes }
+        let numbers = lanes.iter().enumerate().map(|(number, lane)| (lane.first, lane.last, number));
+        Lanes { numbers: Spans::new(numbers), lanes: lanes.iter().map(prepare).collect() }
     }
 
     /// Goes along with routers that have another address by now.
@@ -111,7 +112,6 @@ impl Lanes {
 
     #[inline]
     fn at(&self, ip: IpAddr) -> Option<&Prepared> {
-        let at = self.lanes.partition_point(|prepared| prepared.lane.first <= ip).checked_sub(1)?;
-        self.lanes.get(at).filter(|prepared| ip <= prepared.lane.last)
+        self.lanes.get(*self.numbers.at(ip)?)
     }
 }

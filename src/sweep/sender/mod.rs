@@ -22,12 +22,13 @@ use std::time::Duration;
 use self::batch::Addressee;
 use super::board::Board;
 use super::canary::Caller;
-use super::caps::{Caps, MOST_WAITING};
+use super::caps::{Caps, MOST_WAITING, Place};
 use super::limited::SlowHosts;
 use super::pacer::Pacer;
 use super::plan::defaults;
 use crate::link::clock::Tick;
 use crate::link::{LinkError, Probe, Transmit};
+use crate::target::Target;
 
 /// Probes handed to the link at once. Large enough that the system call's cost is spread thin, small enough that the
 /// receiver's core gets the answers while they are fresh.
@@ -69,6 +70,14 @@ pub enum Step {
     Refused,
 }
 
+/// A target that is about to be probed.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    position: u64,
+    target: Target,
+    place: Place,
+}
+
 /// Sends the probes of one sweep.
 pub struct Sender<'a, T> {
     board: &'a Board<'a>,
@@ -88,8 +97,8 @@ pub struct Sender<'a, T> {
     lot: u64,
     /// The next position of this lap.
     cursor: u64,
-    /// Positions that are about to be probed, and their indexes.
-    ahead: Vec<(u64, u64)>,
+    /// Who is about to be probed.
+    ahead: Vec<Next>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
     /// Targets that this lap has found to be probed, and how many were set aside in it and in the one before.
@@ -116,9 +125,7 @@ pub struct Sender<'a, T> {
 impl<'a, T: Transmit> Sender<'a, T> {
     /// The sweep's sender with this number (from 0), at the beginning of its first lap.
     pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
-        let senders = board.senders.len() as u64;
-        let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
-        let stretch = cut(number as u64)..cut(number as u64 + 1);
+        let stretch = stretch(board.table.len(), number, board.senders.len());
         let share = |rate| share(rate, number, board.senders.len());
         let host_rate = share(board.plan.host_rate);
         Sender {
@@ -189,7 +196,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 self.lap_worked = true;
             } else if !self.draws_question(now) || self.gets_slot(position, index, now) {
                 if self.batch.len() < room {
-                    self.add_probe(position, index, now);
+                    self.add_probe(position, &self.board.plan.scope.target(index), now);
                 } else {
                     // The question has taken the last place.
                     self.lap_worked = true;
@@ -202,12 +209,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
             let blocked = self.look_ahead(now, end, room - self.batch.len());
             // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
             // the misses overlap.
-            self.caps.warm(self.ahead.iter().map(|(_, index)| self.board.plan.scope.host_index(*index)));
+            self.caps.warm(self.ahead.iter().map(|next| next.place.host));
             for at in 0..self.ahead.len() {
-                let (position, index) = self.ahead[at];
-                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
+                let Next { position, target, place } = self.ahead[at];
                 if self.caps.admit(place, position, now) {
-                    self.add_probe(position, index, now);
+                    self.add_probe(position, &target, now);
                 }
             }
             if blocked.is_some() {
@@ -224,8 +230,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
         !self.ask_canary_at(place, self.board.plan.path_of(ip), now) || self.caps.admit(place, position, now)
     }
 
-    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
-    /// their indexes. Says until when the walk is blocked, if it is.
+    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes who
+    /// they are. Says until when the walk is blocked, if it is.
     fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
         let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES) + self.lap_jitter;
         let seeing = &self.board.seeing;
@@ -236,8 +242,9 @@ impl<'a, T: Transmit> Sender<'a, T> {
             let cell = self.board.table.get(position);
             if cell.needs_probe(self.board.plan.tries) {
                 let index = self.board.order.index_at(position);
+                let target = self.board.plan.scope.target(index);
                 if troubled | lost != 0 {
-                    let path = self.path_of(index);
+                    let path = self.board.plan.path_of(target.ip);
                     if seeing.is_troubled(path) {
                         return Some(now + TROUBLE_REST);
                     }
@@ -255,15 +262,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 }
                 self.lap_worked = true;
                 self.lap_found += 1;
-                self.ahead.push((position, index));
+                self.ahead.push(Next { position, target, place: self.board.place_of(index, target.ip) });
             }
             self.cursor += 1;
         }
         None
-    }
-
-    fn path_of(&self, index: u64) -> usize {
-        self.board.plan.path_of(self.board.plan.scope.target(index).ip)
     }
 
     /// Whether the path to a target is in trouble, or lost.
@@ -272,7 +275,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if seeing.troubled() | seeing.lost() == 0 {
             return false;
         }
-        let path = self.path_of(index);
+        let path = self.board.plan.path_of(self.board.plan.scope.target(index).ip);
         seeing.is_troubled(path) || seeing.is_lost(path)
     }
 
@@ -329,9 +332,33 @@ impl<'a, T: Transmit> Sender<'a, T> {
     }
 }
 
+/// This sender's part of the order: the parts of all senders follow each other from its beginning to its end.
+fn stretch(len: u64, number: usize, senders: usize) -> Range<u64> {
+    let cut = |n: usize| (u128::from(len) * n as u128 / senders as u128) as u64;
+    cut(number)..cut(number + 1)
+}
+
 /// This sender's part of a rate. The first senders take the remainder. Never nothing, which would mean no limit.
 fn share(rate: Option<NonZeroU32>, number: usize, senders: usize) -> Option<NonZeroU32> {
     let (number, senders) = (number as u32, senders as u32);
     let part = |pps: u32| pps / senders + u32::from(number < pps % senders);
     rate.and_then(|pps| NonZeroU32::new(part(pps.get()).max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn stretches_follow_each_other_from_end_to_end(len in 1_u64..=1 << 63, senders in 1_usize..65) {
+            let stretches: Vec<_> = (0..senders).map(|number| stretch(len, number, senders)).collect();
+            prop_assert_eq!((stretches[0].start, stretches[senders - 1].end), (0, len));
+            for pair in stretches.windows(2) {
+                prop_assert!(pair[0].start <= pair[0].end && pair[0].end == pair[1].start);
+            }
+        }
+    }
 }
