@@ -125,9 +125,9 @@ fn judge(count: f64, bound: Option<f64>) -> (bool, &'static str) {
 fn run_callgrind() -> Result<Vec<(String, f64)>, String> {
     let place = tempfile::tempdir().map_err(|error| format!("no place for the counts: {error}"))?;
     let own = std::env::current_exe().map_err(|error| format!("where is this program: {error}"))?;
-    let isolates = |words: &[&str]| Command::new("unshare").args(words).arg("true").status();
+    let isolates = |words: &[&str]| Command::new("unshare").args(words).arg("true").output();
     let mut isolated = vec!["--net"];
-    if !isolates(&isolated).is_ok_and(|status| status.success()) {
+    if !isolates(&isolated).is_ok_and(|output| output.status.success()) {
         isolated.extend(["--user", "--map-root-user"]);
     }
     let output = Command::new("unshare")
