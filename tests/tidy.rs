@@ -56,7 +56,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/link/xdp/sys.rs",
     "src/cli/sys.rs",
     "src/link/packet/sys.rs",
-    "src/link/packet/ring.rs",
+    "src/link/ring.rs",
     "src/link/connect/sys.rs",
     "src/link/raw/sys.rs",
 ];

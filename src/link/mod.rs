@@ -7,21 +7,25 @@
 //!   that may change.
 //! - While it lasts: [`guard`] is who vouches for the first step, [`watcher`] the one on real networks, `roll` its list
 //!   of hosts.
-//! - `spans` finds what holds for an address.
+//! - Frames: `framer` makes them, for each `lane` of a device; a `ring` is memory shared with the kernel; `spans` finds
+//!   what holds for an address.
 //! - Where probes may go: [`fence`] in this program, [`fuse`] in the kernel.
 
 pub mod clock;
 pub mod connect;
 pub mod fence;
+mod framer;
 pub mod fuse;
 pub mod guard;
 pub mod handshake;
 pub mod interface;
+pub mod lane;
 pub mod neighbour;
 mod netlink;
 pub mod next_hop;
 pub mod packet;
 pub mod raw;
+mod ring;
 mod roll;
 pub mod route;
 pub mod sim;

@@ -9,10 +9,11 @@ use super::{Engine, OpenError, Wanted, fence};
 use crate::job::listener::{Aside, waiting};
 use crate::job::vitals;
 use crate::link::clock::{Clock, Monotonic};
+use crate::link::lane::{Lane, NextHop};
 use crate::link::neighbour::{self, FindOptions, Neighbours};
 use crate::link::next_hop::{HardwareAddress, UNKNOWN};
 use crate::link::packet::asker::Asker;
-use crate::link::packet::{Knowledge, Lane, NextHop, PacketOptions, PacketReceive, PacketTransmit};
+use crate::link::packet::{Knowledge, PacketOptions, PacketReceive, PacketTransmit};
 use crate::link::raw::{RawLane, RawOptions, RawTransmit};
 use crate::link::route::{Hop, HopKind};
 use crate::link::switch::{Switch, Track};
@@ -24,7 +25,6 @@ use crate::sweep::report::Vantage;
 use crate::sweep::run::Ends;
 use crate::sync::Ordering;
 use crate::target::address::{address_of, number_of};
-use crate::target::scope::Scope;
 
 /// How long the next hop may take to say where it is.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,21 +87,18 @@ pub(super) fn open(
             (transmit, Box::new(receive) as Box<dyn Receive>)
         }
         Carrier::Xdp => {
+            // That one has only shown, before anything was sent, that it may be opened.
             drop(receive);
-            let devices = open_devices(wanted, &paths, block)?;
-            said.push_str(&about_devices(&devices));
+            let (mut devices, mut deaf_to) = (Vec::new(), Vec::new());
             let transmit = open_half(wanted, &paths, |options| {
-                let device = devices.iter().find(|(index, _)| *index == options.interface_index);
-                match device {
-                    Some((_, device)) => {
-                        Ok(Box::new(XdpTransmit::open(device, options, knowledge.clone(), clock)?))
-                    }
-                    None => Ok(Box::new(PacketTransmit::open(options, knowledge.clone(), clock)?)),
-                }
+                let device = Device::open(&options, block)?;
+                let transmit = XdpTransmit::open(&device, &options, knowledge.clone(), clock)?;
+                devices.push(device);
+                deaf_to.push(options.interface_index);
+                Ok(Box::new(transmit))
             })?;
-            let deaf_to: Vec<u32> = devices.iter().map(|(index, _)| *index).collect();
-            let devices = devices.into_iter().map(|(_, device)| device).collect();
-            (vec![transmit], Box::new(XdpReceive::open(devices, hear(&deaf_to)?, clock)?) as Box<dyn Receive>)
+            said.push_str(about_devices(&devices));
+            (vec![transmit], Box::new(XdpReceive::new(devices, hear(&deaf_to)?, clock)) as Box<dyn Receive>)
         }
     };
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
@@ -242,29 +239,16 @@ fn open_links(
     knowledge: &Knowledge,
     clock: Monotonic,
 ) -> Result<Box<dyn Transmit>, OpenError> {
-    open_half(wanted, paths, |options| Ok(Box::new(PacketTransmit::open(options, knowledge.clone(), clock)?)))
+    open_half(wanted, paths, |options| {
+        Ok(Box::new(PacketTransmit::open(&options, knowledge.clone(), clock)?))
+    })
 }
 
-/// Attaches programs to every device that frames leave by.
-fn open_devices(
-    wanted: &Wanted<'_>,
-    paths: &[Path<'_>],
-    source_ports: (u16, u16),
-) -> Result<Vec<(u32, Device)>, OpenError> {
-    let (links, _) = plan_links(wanted, paths);
-    let options = links.into_iter().filter_map(|link| match link {
-        LinkPlan::Packet(options) => Some(options),
-        LinkPlan::Raw { .. } => None,
-    });
-    let open = |options: PacketOptions| Ok((options.interface_index, Device::open(&options, source_ports)?));
-    options.map(open).collect()
-}
-
-/// What is to be said of them.
-fn about_devices(devices: &[(u32, Device)]) -> String {
-    match devices.iter().any(|(_, device)| device.mode() == Mode::Generic) {
-        true => "; receiving in generic mode, which is slower, because the driver has no native one".into(),
-        false => String::new(),
+/// What is to be said of devices.
+fn about_devices(devices: &[Device]) -> &'static str {
+    match devices.iter().any(|device| device.mode() == Mode::Generic) {
+        true => "; receiving in generic mode, which is slower, because the driver has no native one",
+        false => "",
     }
 }
 
@@ -272,13 +256,19 @@ fn about_devices(devices: &[(u32, Device)]) -> String {
 fn open_half(
     wanted: &Wanted<'_>,
     paths: &[Path<'_>],
-    open_frames: impl Fn(&PacketOptions) -> Result<Box<dyn Transmit>, LinkError>,
+    mut open_frames: impl FnMut(PacketOptions) -> Result<Box<dyn Transmit>, LinkError>,
 ) -> Result<Box<dyn Transmit>, OpenError> {
     let (links, tracks) = plan_links(wanted, paths);
+    let fence = fence(wanted.scope);
     let open = |plan: LinkPlan| match plan {
-        LinkPlan::Packet(options) => open_frames(&options),
+        LinkPlan::Packet { index, name, lanes } => open_frames(PacketOptions {
+            interface_index: index,
+            interface: name,
+            lanes,
+            fence: fence.clone(),
+        }),
         LinkPlan::Raw { interface, lanes } => {
-            let options = RawOptions { lanes, interface, fence: fence(wanted.scope) };
+            let options = RawOptions { lanes, interface, fence: fence.clone() };
             Ok(Box::new(RawTransmit::open(&options)?) as Box<dyn Transmit>)
         }
     };
@@ -298,7 +288,7 @@ fn plan_links(wanted: &Wanted<'_>, paths: &[Path<'_>]) -> (Vec<LinkPlan>, Vec<Tr
     let mut tracks = Vec::new();
     for (first, last, hop) in wanted.routes.spans() {
         let Some(path) = paths.iter().find(|path| path.hop == hop) else { continue };
-        let plan = LinkPlan::of(path, wanted.scope);
+        let plan = LinkPlan::of(path);
         let link = links.iter().position(|known| known.is_same_device(&plan)).unwrap_or_else(|| {
             links.push(plan);
             links.len() - 1
@@ -311,12 +301,12 @@ fn plan_links(wanted: &Wanted<'_>, paths: &[Path<'_>]) -> (Vec<LinkPlan>, Vec<Tr
 
 /// A link that is to be opened.
 enum LinkPlan {
-    Packet(PacketOptions),
+    Packet { index: u32, name: String, lanes: Vec<Lane> },
     Raw { interface: Option<(u32, String)>, lanes: Vec<RawLane> },
 }
 
 impl LinkPlan {
-    fn of(path: &Path<'_>, scope: &Scope) -> Self {
+    fn of(path: &Path<'_>) -> Self {
         let interface = &path.hop.interface;
         let (index, name) = (interface.index, interface.name.clone());
         match path.step {
@@ -325,20 +315,13 @@ impl LinkPlan {
                 LinkPlan::Raw { interface: None, lanes: Vec::new() }
             }
             FirstStep::Raw => LinkPlan::Raw { interface: Some((index, name)), lanes: Vec::new() },
-            _ => LinkPlan::Packet(PacketOptions {
-                interface_index: index,
-                interface: name,
-                lanes: Vec::new(),
-                fence: fence(scope),
-            }),
+            _ => LinkPlan::Packet { index, name, lanes: Vec::new() },
         }
     }
 
     fn is_same_device(&self, other: &LinkPlan) -> bool {
         match (self, other) {
-            (LinkPlan::Packet(options), LinkPlan::Packet(other)) => {
-                options.interface_index == other.interface_index
-            }
+            (LinkPlan::Packet { index, .. }, LinkPlan::Packet { index: other, .. }) => index == other,
             (LinkPlan::Raw { interface, .. }, LinkPlan::Raw { interface: other, .. }) => interface == other,
             _ => false,
         }
@@ -348,14 +331,14 @@ impl LinkPlan {
         let source = path.hop.source;
         match self {
             LinkPlan::Raw { lanes, .. } => lanes.push(RawLane { first, last, source }),
-            LinkPlan::Packet(options) => {
+            LinkPlan::Packet { lanes, .. } => {
                 let next_hop = match &path.step {
                     FirstStep::Router { address, .. } => NextHop::Router(Arc::clone(address)),
                     FirstStep::Neighbours(neighbours) => NextHop::Each(Arc::clone(neighbours)),
                     FirstStep::Raw => return,
                 };
                 let source_mac = path.hop.interface.mac.unwrap_or_default();
-                options.lanes.push(Lane { first, last, source, source_mac, next_hop });
+                lanes.push(Lane { first, last, source, source_mac, next_hop });
             }
         }
     }

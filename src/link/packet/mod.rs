@@ -7,20 +7,18 @@
 
 pub mod asker;
 pub mod filter;
-pub(super) mod lane;
 mod receive;
-pub(super) mod ring;
 mod sys;
 mod transmit;
 
 use std::sync::Arc;
 
-pub use lane::{Lane, NextHop};
 pub use receive::PacketReceive;
 pub use transmit::PacketTransmit;
 
 use super::Arrival;
 use super::fence::Fence;
+use super::lane::Lane;
 use crate::sync::Queue;
 
 /// Bytes of a receive ring unless somebody asks for another size: at 160 bytes a reply, 100,000 replies, which is some

@@ -8,8 +8,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::clock::{Monotonic, Tick};
+use super::super::ring::RingMemory;
 use super::super::{Arrival, LinkError, Receive};
-use super::ring::RingMemory;
 use super::sys::{self, RingRequest, Statistics};
 use super::{Knowledge, filter};
 use crate::wire::frame::parse_ip;

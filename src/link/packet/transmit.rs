@@ -9,15 +9,13 @@ use std::net::IpAddr;
 
 use socket2::Socket;
 
-use super::super::clock::{Clock, Monotonic};
-use super::super::fence::Fence;
-use super::super::{Arrival, LinkError, Probe, Transmit};
-use super::lane::{Lanes, Way};
-use super::ring::RingMemory;
+use super::super::clock::Monotonic;
+use super::super::framer::{Fate, Framer, take_in_order};
+use super::super::ring::RingMemory;
+use super::super::{LinkError, Probe, Transmit};
 use super::sys::{self, RingRequest};
 use super::{Knowledge, PacketOptions};
-use crate::wire::reply::{Answer, Reply};
-use crate::wire::syn::{MAX_SYN_LEN, SynFields};
+use crate::wire::syn::MAX_SYN_LEN;
 
 /// Slots of the ring, and bytes of each.
 const SLOTS: usize = 4096;
@@ -49,21 +47,7 @@ pub struct PacketTransmit {
     head: usize,
     /// The places, in what the caller handed over, of the probes that are written and not yet sent.
     written: Vec<usize>,
-    lanes: Lanes,
-    fence: Fence,
-    knowledge: Knowledge,
-    clock: Monotonic,
-    interface: String,
-}
-
-/// What became of a probe.
-enum Fate {
-    /// It is in the ring.
-    Written,
-    /// Nothing needs to leave: the link knows the answer, and has given it.
-    Known,
-    /// It cannot leave at the moment: there is no room, or nobody yet to take it.
-    NotNow,
+    framer: Framer,
 }
 
 impl PacketTransmit {
@@ -101,85 +85,40 @@ impl PacketTransmit {
             ring,
             head: 0,
             written: Vec::with_capacity(SLOTS),
-            lanes: Lanes::new(&options.lanes),
-            fence: options.fence.clone(),
-            knowledge,
-            clock,
-            interface: options.interface.clone(),
+            framer: Framer::new(options, knowledge, clock),
         })
     }
 
     /// Writes one frame into the next slot, unless the kernel still has it.
     #[inline]
     fn write(&mut self, probe: &Probe) -> Result<Fate, LinkError> {
-        self.fence.check(probe)?;
-        let (template, next_hop) = match self.lanes.way(probe.ip) {
-            Way::Frame(template, next_hop) => (template, next_hop),
-            Way::Nobody => return Ok(self.tell_nobody(probe)),
-            Way::NotYet => return Ok(Fate::NotNow),
-            Way::None => return Err(no_lane(probe.ip, &self.interface)),
-        };
         let slot = self.head * SLOT_LEN;
-        let Some(bytes) =
-            self.ring.piece(slot + STATUS_AT, |status| status == AVAILABLE, slot..slot + SLOT_LEN)
-        else {
-            return Ok(Fate::NotNow);
-        };
-        let fields = SynFields {
-            destination: probe.ip,
-            destination_port: probe.port,
-            source_port: probe.source_port,
-            sequence: probe.sequence,
-        };
-        let (header, data) = bytes.split_at_mut(DATA_AT);
-        let (virtio, frame) = data.split_at_mut(VIRTIO_LEN);
-        let Some(frame_len) = template.write(frame, &fields) else {
-            return Err(no_lane(probe.ip, &self.interface));
-        };
-        if let Some(mac) = next_hop {
-            frame[..mac.len()].copy_from_slice(&mac);
+        let piece = self.ring.piece(slot + STATUS_AT, |status| status == AVAILABLE, slot..slot + SLOT_LEN);
+        let (headers, frame) = piece.map(|bytes| bytes.split_at_mut(DATA_AT + VIRTIO_LEN)).unzip();
+        let fate = self.framer.frame(probe, frame)?;
+        if let (Fate::Framed(frame_len), Some(headers)) = (fate, headers) {
+            let (header, virtio) = headers.split_at_mut(DATA_AT);
+            header[LENGTH_AT..LENGTH_AT + 4]
+                .copy_from_slice(&((VIRTIO_LEN + frame_len) as u32).to_ne_bytes());
+            virtio.fill(0);
+            virtio[VIRTIO_HEADER_LEN_AT..VIRTIO_HEADER_LEN_AT + 2]
+                .copy_from_slice(&(frame_len as u16).to_ne_bytes());
+            self.ring.give(slot + STATUS_AT, SEND_REQUEST);
+            self.head = (self.head + 1) % SLOTS;
         }
-        header[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&((VIRTIO_LEN + frame_len) as u32).to_ne_bytes());
-        virtio.fill(0);
-        virtio[VIRTIO_HEADER_LEN_AT..VIRTIO_HEADER_LEN_AT + 2]
-            .copy_from_slice(&(frame_len as u16).to_ne_bytes());
-        self.ring.give(slot + STATUS_AT, SEND_REQUEST);
-        self.head = (self.head + 1) % SLOTS;
-        Ok(Fate::Written)
-    }
-
-    /// Answers in the place of a host that is not there.
-    fn tell_nobody(&self, probe: &Probe) -> Fate {
-        let reply = Reply {
-            ip: probe.ip,
-            port: probe.port,
-            source: probe.source,
-            source_port: probe.source_port,
-            answer: Answer::NoNeighbour { sequence: probe.sequence },
-            ttl: 0,
-        };
-        let told = self.knowledge.0.push(Arrival { at: self.clock.now(), reply });
-        if told.is_ok() { Fate::Known } else { Fate::NotNow }
+        Ok(fate)
     }
 
     /// Writes as many probes as there is room for; the rest are refused.
     fn write_all(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         self.written.clear();
-        for (place, probe) in probes.iter().enumerate() {
-            match self.write(probe) {
-                Ok(Fate::Written) => self.written.push(place),
-                Ok(Fate::Known) => {}
-                Ok(Fate::NotNow) => {
-                    refused.extend(place..probes.len());
-                    break;
-                }
-                Err(error) => {
-                    refused.extend(place..probes.len());
-                    return Err(error);
-                }
+        take_in_order(probes, refused, |place, probe| {
+            let fate = self.write(probe)?;
+            if let Fate::Framed(_) = fate {
+                self.written.push(place);
             }
-        }
-        Ok(())
+            Ok(fate)
+        })
     }
 
     /// Takes back what the kernel did not send, the newest of `written` slots first, and says how many that were. The
@@ -205,11 +144,11 @@ const TPACKET_V2: libc::c_int = 1;
 
 impl Transmit for PacketTransmit {
     fn source(&self, ip: IpAddr) -> IpAddr {
-        self.lanes.source(ip)
+        self.framer.source(ip)
     }
 
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
-        self.lanes.refresh();
+        self.framer.refresh();
         if let Err(error) = self.write_all(probes, refused) {
             self.take_back(self.written.len());
             refused.extend(&self.written);
@@ -227,7 +166,7 @@ impl Transmit for PacketTransmit {
         match flushed {
             Err(error) if !is_refusal(&error) => Err(sys::failed(
                 "send probes",
-                &self.interface,
+                self.framer.interface(),
                 error,
                 "check that the interface is still there and up (ip link)",
             )),
@@ -243,12 +182,4 @@ fn is_refusal(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENETDOWN | libc::ENXIO | libc::ENODEV)
     )
-}
-
-fn no_lane(ip: IpAddr, interface: &str) -> LinkError {
-    LinkError::NoWay {
-        ip,
-        why: format!("no next hop on {interface} is known for it"),
-        remedy: "this is a bug, please report it".to_owned(),
-    }
 }

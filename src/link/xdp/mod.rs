@@ -24,6 +24,7 @@ pub use receive::XdpReceive;
 pub use transmit::XdpTransmit;
 
 use super::LinkError;
+use super::lane::Lane;
 use super::packet::PacketOptions;
 use crate::wire::syn::MAX_SYN_LEN;
 use programs::{Programs, Setting};
@@ -56,7 +57,7 @@ impl Device {
             interface_index: options.interface_index,
             source_ports,
             fence: &options.fence,
-            frame_len: options.lanes.iter().map(transmit::frame_len).max().unwrap_or(MAX_SYN_LEN),
+            frame_len: options.lanes.iter().map(Lane::frame_len).max().unwrap_or(MAX_SYN_LEN),
         };
         Ok(Device { programs: Programs::load(&setting)? })
     }

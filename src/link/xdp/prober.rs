@@ -1,19 +1,22 @@
 //! The thread that sends: it is in one call of the kernel from its beginning to its end.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::LinkError;
-use super::programs::Programs;
-use super::{failed, sys};
+use super::failed;
+use super::programs::{Programs, Runner};
+use super::sys::{self, Waking};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Frames of one call: at the highest rates, several minutes' worth. Then there is another.
 const FRAMES: u32 = 1 << 30;
+
+/// The priority of a thread that lets every other go first.
+const LAST: i32 = 19;
 
 /// How often a call is interrupted until it has ended.
 const INSIST: Duration = Duration::from_millis(1);
@@ -27,6 +30,8 @@ pub(super) struct Prober {
     thread: Option<JoinHandle<()>>,
     ended: Receiver<io::Error>,
     interface: String,
+    /// Given up last, when there is no more thread to wake.
+    _waking: Waking,
 }
 
 impl Prober {
@@ -34,22 +39,24 @@ impl Prober {
     ///
     /// # Errors
     /// When there can be no such thread, or when the kernel does not run the program.
-    pub fn start(programs: &Programs, frame_len: usize) -> Result<Self, LinkError> {
+    pub fn start(programs: &Programs) -> Result<Self, LinkError> {
         let name = programs.interface.as_str();
-        let (send, enlist) = programs.sending()?;
-        sys::prepare_to_wake().map_err(|cause| failed("prepare to send", name, cause, REMEDY))?;
+        let runner = programs.share();
+        let waking = sys::prepare_to_wake();
+        let waking = waking.map_err(|cause| failed("prepare to send", name, cause, REMEDY))?;
+        let frame_len = programs.frame_len;
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, ended) = channel();
         let stopping = Arc::clone(&stop);
         let work = move || {
-            if let Err(error) = send_all(&send, &enlist, frame_len, &stopping) {
+            if let Err(error) = send_all(&runner, frame_len, &stopping) {
                 // Nobody is there to hear it only if the sweep has ended.
                 let _ = tell.send(error);
             }
         };
         let thread = std::thread::Builder::new().name("prober".into()).spawn(work);
         let thread = thread.map_err(|cause| failed("start a thread to send", name, cause, REMEDY))?;
-        Ok(Prober { stop, thread: Some(thread), ended, interface: name.to_owned() })
+        Ok(Prober { stop, thread: Some(thread), ended, interface: name.to_owned(), _waking: waking })
     }
 
     /// Says whether the thread still sends.
@@ -77,13 +84,14 @@ impl Drop for Prober {
     }
 }
 
-fn send_all(send: &OwnedFd, enlist: &OwnedFd, frame_len: usize, stop: &AtomicBool) -> io::Result<()> {
+fn send_all(runner: &Runner, frame_len: usize, stop: &AtomicBool) -> io::Result<()> {
     // Whoever takes frames from the device must come first, or they pile up there.
-    sys::give_way();
-    sys::run_once(enlist.as_fd())?;
+    // (On Linux, a thread has a priority of its own.) Where it may not, it sends all the same.
+    let _ = rustix::process::setpriority_process(None, LAST);
+    runner.enlist()?;
     let frame = vec![0; frame_len];
     while !stop.load(Ordering::Relaxed) {
-        sys::run_live(send.as_fd(), &frame, FRAMES)?;
+        runner.send(&frame, FRAMES)?;
     }
     Ok(())
 }

@@ -1,19 +1,22 @@
 //! The programs in the kernel: loaded, told the scope, and attached to one device.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, RingBuf};
 use aya::programs::raw_trace_point::RawTracePoint;
 use aya::programs::xdp::XdpMode;
-use aya::programs::{Program, Xdp};
+use aya::programs::{
+    Program, ProgramError, RawTracePointRunOptions, TestRun, TestRunAttrs, TestRunOptions, Xdp,
+};
 use aya::{Ebpf, EbpfLoader};
 
 use super::super::LinkError;
 use super::super::fence::Fence;
 use super::{SLOT_LEN, SLOTS, failed};
-use crate::link::packet::ring::RingMemory;
+use crate::link::ring::RingMemory;
 
 /// Compiled from the source beside it by `scripts/bpf.sh`; CI compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("bpf/probe.bpf.o");
@@ -21,6 +24,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("bpf/probe.bpf.o");
 /// What to do where the kernel does not let us.
 const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer with CONFIG_BPF_EVENTS, and the capabilities CAP_BPF, \
      CAP_NET_ADMIN and CAP_PERFMON (root has them); or use --engine packet";
+
+/// Frames of one round, within which nothing else is done on that processor. The list of those in flight holds more.
+const BATCH: u32 = 64;
 
 /// How a device hands packets to the program that receives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,17 +39,17 @@ pub enum Mode {
 
 /// What the programs count, as they lay it out.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts([u64; 5]);
+pub(super) struct Counts([u64; 2]);
 
 impl Counts {
     /// Frames that were to leave the scope.
     pub fn fenced(&self) -> u64 {
-        self.0[3]
+        self.0[0]
     }
 
     /// Answers that found no room in the ring.
     pub fn dropped(&self) -> u64 {
-        self.0[4]
+        self.0[1]
     }
 }
 
@@ -53,7 +59,13 @@ pub(super) struct Programs {
     pub interface: String,
     /// How it receives.
     pub mode: Mode,
-    ebpf: Ebpf,
+    /// The length of the longest frame that it sends.
+    pub frame_len: usize,
+    /// The ring that answers come in.
+    pub answers: RingBuf<MapData>,
+    /// What the programs count.
+    pub counters: Counters,
+    ebpf: Arc<Ebpf>,
 }
 
 /// What is known before the programs are loaded.
@@ -103,7 +115,17 @@ impl Programs {
         let receive = xdp(&mut ebpf, "receive").map_err(|error| broken("attach", name, error))?;
         let mode = attach(receive, setting.interface_index)
             .map_err(|error| broken("attach an XDP program", name, error))?;
-        Ok(Programs { interface: name.to_owned(), mode, ebpf })
+        Ok(Programs {
+            interface: name.to_owned(),
+            mode,
+            frame_len: setting.frame_len,
+            answers: taken(&mut ebpf, "answers").map_err(|error| broken("map answers", name, error))?,
+            counters: Counters {
+                interface: name.to_owned(),
+                map: taken(&mut ebpf, "counts").map_err(|error| broken("find counters", name, error))?,
+            },
+            ebpf: Arc::new(ebpf),
+        })
     }
 
     /// The ring that probes are handed over in.
@@ -116,40 +138,9 @@ impl Programs {
             .map_err(|cause| failed("map the ring of probes", &self.interface, cause, "free some memory"))
     }
 
-    /// The ring that answers come in.
-    ///
-    /// # Errors
-    /// Without memory for the mapping.
-    pub fn answers(&mut self) -> Result<RingBuf<MapData>, LinkError> {
-        let map = self.ebpf.take_map("answers");
-        let map = map.ok_or_else(|| broken("find", &self.interface, boxed(NoSuch("answers"))))?;
-        RingBuf::try_from(map).map_err(|error| broken("map the ring of answers", &self.interface, error))
-    }
-
-    /// What the programs count.
-    ///
-    /// # Errors
-    /// When they are not the programs that this was built for.
-    pub fn counters(&mut self) -> Result<Counters, LinkError> {
-        let map = self.ebpf.take_map("counts");
-        let map = map.ok_or_else(|| broken("find", &self.interface, boxed(NoSuch("counts"))))?;
-        let map = Array::try_from(map).map_err(|error| broken("read counters", &self.interface, error))?;
-        Ok(Counters { interface: self.interface.clone(), map })
-    }
-
-    /// The program that sends, and the one by which the thread that runs it makes itself known.
-    ///
-    /// # Errors
-    /// Without a free file descriptor.
-    pub fn sending(&self) -> Result<(OwnedFd, OwnedFd), LinkError> {
-        let fd = |name: &'static str| {
-            let program = self.ebpf.program(name).ok_or_else(|| boxed(NoSuch(name)));
-            program
-                .and_then(|program: &Program| program.fd().map_err(boxed))
-                .and_then(|fd| fd.as_fd().try_clone_to_owned().map_err(boxed))
-                .map_err(|error| broken("use a BPF program", &self.interface, error))
-        };
-        Ok((fd("send")?, fd("enlist")?))
+    /// These programs, for the thread that runs them.
+    pub fn share(&self) -> Runner {
+        Runner(Arc::clone(&self.ebpf))
     }
 
     fn map(&self, name: &'static str) -> Result<&MapData, LinkError> {
@@ -163,7 +154,7 @@ impl Programs {
 /// Reads what the programs count.
 pub(super) struct Counters {
     interface: String,
-    map: Array<MapData, [u64; 5]>,
+    map: Array<MapData, [u64; 2]>,
 }
 
 impl Counters {
@@ -175,6 +166,58 @@ impl Counters {
         let counts = self.map.get(&0, 0);
         counts.map(Counts).map_err(|error| broken("read counters", &self.interface, error))
     }
+}
+
+/// Runs the programs that send.
+pub(super) struct Runner(Arc<Ebpf>);
+
+impl Runner {
+    /// Makes the calling thread the one that sends.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn enlist(&self) -> std::io::Result<()> {
+        match self.0.program("enlist") {
+            Some(Program::RawTracePoint(enlist)) => {
+                enlist.test_run(RawTracePointRunOptions::new()).map(|_| ()).map_err(cause)
+            }
+            _ => Err(std::io::Error::other(NoSuch("enlist"))),
+        }
+    }
+
+    /// Sends what stands in the ring, in as many copies of this frame, or until a signal comes.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn send(&self, frame: &[u8], frames: u32) -> std::io::Result<()> {
+        let Some(Program::Xdp(send)) = self.0.program("send") else {
+            return Err(std::io::Error::other(NoSuch("send")));
+        };
+        let attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        let run = TestRunOptions { data_in: Some(frame), repeat: frames, attrs, ..TestRunOptions::new() };
+        match send.test_run(run).map_err(cause) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the kernel said, out of what the library says of it.
+fn cause(error: ProgramError) -> std::io::Error {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error,
+        error => std::io::Error::other(error),
+    }
+}
+
+/// A map, as what it is.
+fn taken<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Failure>
+where
+    T: TryFrom<Map>,
+    T::Error: Into<Failure>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| boxed(NoSuch(name)))?;
+    T::try_from(map).map_err(boxed)
 }
 
 /// Prefers the driver; the kernel itself can do it for every device.

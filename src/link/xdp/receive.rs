@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
-
 use super::super::clock::{Monotonic, Tick};
 use super::super::{Arrival, LinkError, Receive};
 use super::Device;
-use super::programs::{Counters, Programs};
+use super::programs::Programs;
 use crate::link::packet::PacketReceive;
 use crate::wire::frame::parse_ip;
 
@@ -25,32 +23,19 @@ const PACKET_AT: usize = 10;
 
 /// Receives answers by all devices.
 pub struct XdpReceive {
-    ears: Vec<Ear>,
+    /// The programs of each device, which end with it.
+    ears: Vec<Programs>,
     /// Hears what comes in by any other device.
     elsewhere: PacketReceive,
     /// What to take off the programs' time stamps, in nanoseconds.
     offset: u64,
 }
 
-/// What one device hears. The programs end with it.
-struct Ear {
-    answers: RingBuf<MapData>,
-    counters: Counters,
-    _programs: Programs,
-}
-
 impl XdpReceive {
     /// Receives by these devices, and by `elsewhere` what comes in by others.
-    ///
-    /// # Errors
-    /// Without memory for the rings.
-    pub fn open(devices: Vec<Device>, elsewhere: PacketReceive, clock: Monotonic) -> Result<Self, LinkError> {
-        let ear = |device: Device| {
-            let mut programs = device.programs;
-            Ok(Ear { answers: programs.answers()?, counters: programs.counters()?, _programs: programs })
-        };
-        let ears = devices.into_iter().map(ear).collect::<Result<_, LinkError>>()?;
-        Ok(XdpReceive { ears, elsewhere, offset: clock.kernel_offset() })
+    pub fn new(devices: Vec<Device>, elsewhere: PacketReceive, clock: Monotonic) -> Self {
+        let ears = devices.into_iter().map(|device| device.programs).collect();
+        XdpReceive { ears, elsewhere, offset: clock.kernel_offset() }
     }
 }
 

@@ -21,7 +21,7 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// The layout of what is shared stands in `ring.rs` and `record.rs` too.
+// The layout of what is shared stands in `mod.rs`, `programs.rs` and `receive.rs` too.
 #define SLOTS 32768
 #define FRAME_LEN 88
 // A probe over Ethernet and IPv4; over IPv6 there are so many bytes more.
@@ -51,12 +51,6 @@ struct {
 
 // What user space reads of all this.
 struct counts {
-    // Frames that the device has taken.
-    __u64 sent;
-    // Times that it has refused one.
-    __u64 refused;
-    // The last reason for that, as an error number, or 0 for a full queue.
-    __s64 error;
     // Frames that were to leave the scope.
     __u64 fenced;
     // Answers that found no room in the ring.
@@ -158,9 +152,8 @@ static __always_inline int is_port_in_scope(__u16 port) {
     return ports[port >> 6 & 1023] >> (port & 63) & 1;
 }
 
-// Whether a frame that user space has made may leave.
-static __always_inline int may_leave(const struct slot *slot) {
-    const struct ethhdr *eth = (const void *)slot->frame;
+// Whether a frame of at least PROBE_LEN bytes may leave. That is as far as both families' ports reach.
+static __always_inline int may_leave(const struct ethhdr *eth) {
     if (eth->h_proto == bpf_htons(ETH_P_IP)) {
         const struct iphdr *ip = (const void *)(eth + 1);
         const struct tcphdr *tcp = (const void *)(ip + 1);
@@ -195,6 +188,15 @@ static __always_inline struct slot *slot_at(__u32 number) {
     return bpf_map_lookup_elem(&slots, &number);
 }
 
+// Puts a slot on the list of those that are to be sent again.
+static __always_inline void send_again(struct sending *mine, __u32 number) {
+    __u32 *last = entry(1, mine->first_again + mine->again);
+    if (!last)
+        return;
+    *last = number;
+    mine->again += 1;
+}
+
 SEC("xdp")
 int send(struct xdp_md *ctx) {
     struct sending *mine = state();
@@ -222,28 +224,32 @@ int send(struct xdp_md *ctx) {
     }
     if (!slot)
         return XDP_DROP;
-    if (!may_leave(slot)) {
-        all->fenced += 1;
-        __sync_lock_test_and_set(&slot->status, STATUS_FREE);
-        return XDP_DROP;
-    }
     __u32 len = slot->len;
     if (len != run_len && bpf_xdp_adjust_tail(ctx, (int)len - (int)run_len))
-        return XDP_DROP;
+        goto again;
     void *data = (void *)(long)ctx->data;
     void *end = (void *)(long)ctx->data_end;
     // Frames come back as whoever had them last has left them, so every byte is written.
     if (data + PROBE_LEN > end)
-        return XDP_DROP;
+        goto again;
     __builtin_memcpy(data, slot->frame, PROBE_LEN);
     if (data + PROBE_LEN + MORE_LEN <= end)
         __builtin_memcpy(data + PROBE_LEN, slot->frame + PROBE_LEN, MORE_LEN);
+    // Looked at is what leaves, and not what it was copied from.
+    if (!may_leave(data)) {
+        __sync_fetch_and_add(&all->fenced, 1);
+        __sync_lock_test_and_set(&slot->status, STATUS_FREE);
+        return XDP_DROP;
+    }
     __u32 *last = entry(0, mine->first_in_flight + mine->in_flight);
     if (!last)
-        return XDP_DROP;
+        goto again;
     *last = number;
     mine->in_flight += 1;
     return bpf_redirect(device, 0);
+again:
+    send_again(mine, number);
+    return XDP_DROP;
 }
 
 static __always_inline int is_ours(const struct sending *mine) {
@@ -251,24 +257,12 @@ static __always_inline int is_ours(const struct sending *mine) {
     return mine->in_flight > 0 && bpf_get_current_pid_tgid() == mine->thread;
 }
 
-// Puts a slot on the list of those that are to be sent again.
-static __always_inline void send_again(struct sending *mine, struct counts *all, __u32 number, __s64 error) {
-    __u32 *last = entry(1, mine->first_again + mine->again);
-    if (!last)
-        return;
-    *last = number;
-    mine->again += 1;
-    all->refused += 1;
-    all->error = error;
-}
-
 // include/trace/events/xdp.h, xdp_devmap_xmit: from device, to device, sent, drops, error. What a device does not take are
 // the last ones that it was given (include/linux/netdevice.h, ndo_xdp_xmit), so the first in flight are those that left.
 SEC("raw_tp/xdp_devmap_xmit")
 int sent(struct bpf_raw_tracepoint_args *ctx) {
     struct sending *mine = state();
-    struct counts *all = tally();
-    if (!mine || !all || !is_ours(mine))
+    if (!mine || !is_ours(mine))
         return 0;
     __u32 taken = (__u32)ctx->args[2], refused = (__u32)ctx->args[3];
     for (__u32 at = 0; at < 64; at++) {
@@ -280,13 +274,12 @@ int sent(struct bpf_raw_tracepoint_args *ctx) {
         mine->first_in_flight += 1;
         mine->in_flight -= 1;
         if (at >= taken) {
-            send_again(mine, all, *number, (__s32)ctx->args[4]);
+            send_again(mine, *number);
             continue;
         }
         struct slot *slot = slot_at(*number);
         if (slot)
             __sync_lock_test_and_set(&slot->status, STATUS_FREE);
-        all->sent += 1;
     }
     return 0;
 }
@@ -296,13 +289,12 @@ int sent(struct bpf_raw_tracepoint_args *ctx) {
 SEC("raw_tp/xdp_redirect_err")
 int lost(struct bpf_raw_tracepoint_args *ctx) {
     struct sending *mine = state();
-    struct counts *all = tally();
-    if (!mine || !all || !is_ours(mine))
+    if (!mine || !is_ours(mine))
         return 0;
     mine->in_flight -= 1;
     __u32 *number = entry(0, mine->first_in_flight + mine->in_flight);
     if (number)
-        send_again(mine, all, *number, (__s32)ctx->args[3]);
+        send_again(mine, *number);
     return 0;
 }
 

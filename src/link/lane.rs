@@ -23,6 +23,13 @@ pub struct Lane {
     pub next_hop: NextHop,
 }
 
+impl Lane {
+    /// The length of a probe's frame.
+    pub fn frame_len(&self) -> usize {
+        SynTemplate::ethernet(self.source, self.source_mac, [0; 6]).len()
+    }
+}
+
 /// Who takes the frames of a lane.
 #[derive(Clone, Debug)]
 pub enum NextHop {
@@ -34,7 +41,7 @@ pub enum NextHop {
 
 /// The lanes of one sending half.
 #[derive(Debug)]
-pub(in crate::link) struct Lanes {
+pub(super) struct Lanes {
     lanes: Vec<Prepared>,
     /// The number of the lane that leads there.
     numbers: Spans<usize>,
@@ -49,7 +56,7 @@ struct Prepared {
 }
 
 /// How a probe gets to its target.
-pub(in crate::link) enum Way<'a> {
+pub(super) enum Way<'a> {
     /// By this template, to this address where it is not the template's own.
     Frame(&'a SynTemplate, Option<[u8; 6]>),
     /// Nobody on the network has the address.
@@ -62,7 +69,7 @@ pub(in crate::link) enum Way<'a> {
 
 impl Lanes {
     /// Lays out a template for each lane.
-    pub(in crate::link) fn new(lanes: &[Lane]) -> Self {
+    pub(super) fn new(lanes: &[Lane]) -> Self {
         let prepare = |lane: &Lane| {
             let next_hop = match &lane.next_hop {
                 NextHop::Router(address) => address.get(),
@@ -76,7 +83,7 @@ impl Lanes {
     }
 
     /// Goes along with routers that have another address by now.
-    pub(in crate::link) fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         for prepared in &mut self.lanes {
             if let NextHop::Router(address) = &prepared.lane.next_hop {
                 let now = address.get();
@@ -90,13 +97,13 @@ impl Lanes {
 
     /// The address that probes to `ip` come from.
     #[inline]
-    pub(in crate::link) fn source(&self, ip: IpAddr) -> IpAddr {
+    pub(super) fn source(&self, ip: IpAddr) -> IpAddr {
         self.at(ip).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |prepared| prepared.lane.source)
     }
 
     /// How a probe to `ip` gets there.
     #[inline]
-    pub(in crate::link) fn way(&self, ip: IpAddr) -> Way<'_> {
+    pub(super) fn way(&self, ip: IpAddr) -> Way<'_> {
         let Some(prepared) = self.at(ip) else { return Way::None };
         match &prepared.lane.next_hop {
             NextHop::Router(_) if prepared.next_hop == UNKNOWN => Way::NotYet,

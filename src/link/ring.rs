@@ -15,7 +15,7 @@ use crate::sync::{KernelU32, Ordering};
 
 /// Memory that the kernel or a test shares with us.
 #[derive(Debug)]
-pub(in crate::link) struct RingMemory {
+pub(super) struct RingMemory {
     base: NonNull<u8>,
     len: usize,
     backing: Backing,
