@@ -20,7 +20,7 @@ use crate::target::table::{Recorded, Table, TableError};
 
 /// Answers that may wait for the driver. What does not fit is found in the table at the end, without its round-trip
 /// time.
-const ANSWERS: usize = 1 << 16;
+const ANSWERS: usize = 1 << 15;
 
 /// How long one canary that has changed keeps the sweep from ending: long enough to ask several others.
 const DOUBT: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 //!
 //! Indexed by position, so that the sender writes front to back. Small sweeps keep one time a target. Large ones share
 //! one among a block of neighbours in the order, which are sent within microseconds of each other at the rates that
-//! large sweeps run at, so that the whole never takes more than 16 MiB.
+//! large sweeps run at, so that the whole never takes more than 4 MiB.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::link::clock::Tick;
 use crate::sync::{AtomicU32, Ordering};
 
 /// The most times that are kept.
-const MOST: u64 = 1 << 22;
+const MOST: u64 = 1 << 20;
 
 /// How far apart the times of one shared block may lie: what two probes to one host are kept apart by the host cap, and
 /// then some.

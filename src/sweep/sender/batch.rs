@@ -37,14 +37,13 @@ impl<T: Transmit> Sender<'_, T> {
 
     /// Makes the probe, and marks it before it can possibly be answered.
     #[inline]
-    pub(super) fn add_probe(&mut self, position: u64, index: u64, now: Tick) {
-        let target = self.board.plan.scope.target(index);
+    pub(super) fn add_probe(&mut self, position: u64, target: &Target, now: Tick) {
         let source = self.link.source(target.ip);
         let try_number = self.board.table.mark_probed(position);
         self.board.times.note(position, now);
-        let token = self.board.cookie.token(source, &target, try_number);
+        let token = self.board.cookie.token(source, target, try_number);
         self.addressees.push(Addressee::Target(position));
-        self.batch.push(probe_to(&target, source, token));
+        self.batch.push(probe_to(target, source, token));
     }
 
     /// Makes the question.

@@ -22,12 +22,13 @@ use std::time::Duration;
 use self::batch::Addressee;
 use super::board::Board;
 use super::canary::Caller;
-use super::caps::{Caps, MOST_WAITING};
+use super::caps::{Caps, Entry, Extent};
 use super::limited::SlowHosts;
 use super::pacer::Pacer;
 use super::plan::defaults;
 use crate::link::clock::Tick;
 use crate::link::{LinkError, Probe, Transmit};
+use crate::target::Target;
 
 /// Probes handed to the link at once. Large enough that the system call's cost is spread thin, small enough that the
 /// receiver's core gets the answers while they are fresh.
@@ -69,6 +70,14 @@ pub enum Step {
     Refused,
 }
 
+/// A target that is about to be probed.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    position: u64,
+    target: Target,
+    entry: Entry,
+}
+
 /// Sends the probes of one sweep.
 pub struct Sender<'a, T> {
     board: &'a Board<'a>,
@@ -88,8 +97,8 @@ pub struct Sender<'a, T> {
     lot: u64,
     /// The next position of this lap.
     cursor: u64,
-    /// Positions that are about to be probed, and their indexes.
-    ahead: Vec<(u64, u64)>,
+    /// What is about to be probed.
+    ahead: Vec<Ahead>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
     /// Targets that this lap has found to be probed, and how many were set aside in it and in the one before.
@@ -119,6 +128,9 @@ impl<'a, T: Transmit> Sender<'a, T> {
         let stretch = cut(number as u64)..cut(number as u64 + 1);
         let share = |rate| share(rate, number, board.senders.len());
         let host_rate = share(board.plan.host_rate);
+        let scope = &board.plan.scope;
+        let networks = canaries::networks_of(scope);
+        let extent = Extent { hosts: scope.hosts(), networks, senders: board.senders.len() };
         Sender {
             board,
             number,
@@ -126,10 +138,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
             stretch,
             link,
             pacer: Pacer::new(share(board.rate())),
-            caps: Caps::new(board.plan.scope.hosts(), host_rate, share(board.plan.network_rate)),
+            caps: Caps::new(extent, host_rate, share(board.plan.network_rate)),
             slow_hosts: SlowHosts::new(host_rate),
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
-            capped_pps: canaries::capped_pps(board),
+            capped_pps: canaries::capped_pps(board.plan, networks),
             lot: board.plan.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
@@ -186,7 +198,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 self.lap_worked = true;
             } else if !self.draws_question(now) || self.gets_slot(position, index, now) {
                 if self.batch.len() < room {
-                    self.add_probe(position, index, now);
+                    self.add_probe(position, &self.board.plan.scope.target(index), now);
                 } else {
                     // The question has taken the last place.
                     self.lap_worked = true;
@@ -195,16 +207,15 @@ impl<'a, T: Transmit> Sender<'a, T> {
         }
         // THEN, on with the walk, a stride at a time.
         let end = self.stretch.end.min(self.cursor + STRIDE);
-        while self.batch.len() < room && self.cursor < end && self.caps.waiting() < MOST_WAITING {
+        while self.batch.len() < room && self.cursor < end && self.caps.has_room() {
             let blocked = self.look_ahead(now, end, room - self.batch.len());
             // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
             // the misses overlap.
-            self.caps.warm(self.ahead.iter().map(|(_, index)| self.board.plan.scope.host_index(*index)));
+            self.caps.warm(self.ahead.iter().map(|ahead| ahead.entry));
             for at in 0..self.ahead.len() {
-                let (position, index) = self.ahead[at];
-                let place = self.board.place_of(index, self.board.plan.scope.target(index).ip);
-                if self.caps.admit(place, position, now) {
-                    self.add_probe(position, index, now);
+                let Ahead { position, target, entry } = self.ahead[at];
+                if self.caps.admit(entry, position, now) {
+                    self.add_probe(position, &target, now);
                 }
             }
             if blocked.is_some() {
@@ -218,11 +229,12 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn gets_slot(&mut self, position: u64, index: u64, now: Tick) -> bool {
         let ip = self.board.plan.scope.target(index).ip;
         let place = self.board.place_of(index, ip);
-        !self.ask_canary_at(place, self.board.plan.path_of(ip), now) || self.caps.admit(place, position, now)
+        !self.ask_canary_at(place, self.board.plan.path_of(ip), now)
+            || self.caps.admit(self.caps.entry_of(place), position, now)
     }
 
-    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes them with
-    /// their indexes. Says until when the walk is blocked, if it is.
+    /// Walks on to the next targets that need a probe, at most `most` and [`AHEAD`] of them, and notes them. Says until
+    /// when the walk is blocked, if it is.
     fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
         let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES) + self.lap_jitter;
         let seeing = &self.board.seeing;
@@ -252,7 +264,9 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 }
                 self.lap_worked = true;
                 self.lap_found += 1;
-                self.ahead.push((position, index));
+                let target = self.board.plan.scope.target(index);
+                let entry = self.caps.entry_of(self.board.place_of(index, target.ip));
+                self.ahead.push(Ahead { position, target, entry });
             }
             self.cursor += 1;
         }
@@ -277,7 +291,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn rest(&mut self, now: Tick, blocked: Option<Tick>) -> Step {
         let walk_on = match blocked {
             Some(until) => Some(until),
-            None if self.caps.waiting() >= MOST_WAITING => None,
+            None if !self.caps.has_room() => None,
             None if self.cursor < self.stretch.end => return Step::Again,
             None => None,
         };
