@@ -123,9 +123,7 @@ pub struct Sender<'a, T> {
 impl<'a, T: Transmit> Sender<'a, T> {
     /// The sweep's sender with this number (from 0), at the beginning of its first lap.
     pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
-        let senders = board.senders.len() as u64;
-        let cut = |n: u64| (u128::from(board.table.len()) * u128::from(n) / u128::from(senders)) as u64;
-        let stretch = cut(number as u64)..cut(number as u64 + 1);
+        let stretch = stretch_of(board, number);
         let share = |rate| share(rate, number, board.senders.len());
         let host_rate = share(board.plan.host_rate);
         let scope = &board.plan.scope;
@@ -156,6 +154,17 @@ impl<'a, T: Transmit> Sender<'a, T> {
             refused_since: None,
             stuck_since: None,
         }
+    }
+
+    /// Begins with the tile that the board was turned to. What was learned of hosts and rates remains.
+    pub fn turn(&mut self) {
+        self.stretch = stretch_of(self.board, self.number);
+        self.cursor = self.stretch.start;
+        // Those who waited for a slot have answered meanwhile.
+        self.caps.clear();
+        (self.lap_worked, self.lap_found, self.set_aside) = (false, 0, [0; 2]);
+        self.lap_jitter = Duration::ZERO;
+        (self.refused_since, self.stuck_since) = (None, None);
     }
 
     /// Does a bounded piece of work.
@@ -330,6 +339,13 @@ impl<'a, T: Transmit> Sender<'a, T> {
         }
         Step::Finished
     }
+}
+
+/// This sender's part of the tile.
+fn stretch_of(board: &Board<'_>, number: usize) -> Range<u64> {
+    let (tile, senders) = (board.table.tile(), board.senders.len() as u128);
+    let cut = |n: usize| tile.start + (u128::from(tile.end - tile.start) * n as u128 / senders) as u64;
+    cut(number)..cut(number + 1)
 }
 
 /// This sender's part of a rate. The first senders take the remainder. Never nothing, which would mean no limit.
