@@ -121,7 +121,7 @@ impl<'a> Board<'a> {
     /// When there is no memory for the table.
     pub fn new(plan: &'a Plan, key: &[u8; 16], senders: usize) -> Result<Self, TableError> {
         let order = Order::new(plan.scope.len(), plan.seed);
-        let longest = plan.tiles().map(|tile| tile.end - tile.start).max().unwrap_or(0);
+        let longest = plan.tile.map_or(plan.scope.len(), |most| most.get().min(plan.scope.len()));
         let board = Board {
             plan,
             table: Table::new(longest)?,
