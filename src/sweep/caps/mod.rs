@@ -24,10 +24,10 @@ use std::time::Duration;
 use self::books::Books;
 use crate::link::clock::Tick;
 
-/// With more hosts (or networks) than this, several share a slot book: 4 MiB for hosts and half of one for networks are
+/// With more hosts (or networks) than this, several share a slot book: 2 MiB for hosts and half of one for networks are
 /// enough, for all senders together. The cap then holds for those that share, and so for each. What one of them books
-/// is seldom in the way of another: with the usual cap, so many books let pass 200 million probes a second.
-const MOST_BOOKS: u64 = 1 << 20;
+/// is seldom in the way of another: with the usual cap, so many books let pass 100 million probes a second.
+const MOST_BOOKS: u64 = 1 << 19;
 const MOST_NETWORK_BOOKS: u64 = 1 << 16;
 
 /// Probes that may wait for their slots at once, at all senders together and give or take [`MOST_AT_ONCE`] at each.
