@@ -28,7 +28,7 @@ use portreeve::link::packet::{Knowledge, PacketOptions, PacketTransmit};
 use portreeve::link::switch::{Switch, Track};
 use portreeve::link::{Arrival, LinkError, Probe, Receive, Transmit};
 use portreeve::sweep::board::Board;
-use portreeve::sweep::caps::Caps;
+use portreeve::sweep::caps::{Caps, Extent};
 use portreeve::sweep::cookie::SourcePorts;
 use portreeve::sweep::plan::{Plan, StateSet};
 use portreeve::sweep::receiver::Receiver;
@@ -224,6 +224,7 @@ fn plan(caps: Option<(u32, u32)>) -> Plan {
         shard: None,
         seed: 1,
         tries: 3,
+        tile: None,
         rate: None,
         governed: false,
         host_rate: caps.and_then(|(host, _)| NonZeroU32::new(host)),
@@ -264,10 +265,12 @@ fn count_probe_steps(board: &Board<'_>) {
     count("probe: cookie", |n| board.cookie.token(SOURCE, &target, n as u8));
     let target_v6 = portreeve::target::Target { ip: SOURCE_V6, ..target };
     count("probe: cookie, IPv6", |n| board.cookie.token(SOURCE_V6, &target_v6, n as u8));
-    let mut caps = Caps::new(scope.hosts(), NonZeroU32::new(200), NonZeroU32::new(5000));
+    let extent = Extent { hosts: scope.hosts(), networks: scope.hosts() >> 8, senders: 1 };
+    let mut caps = Caps::new(extent, NonZeroU32::new(200), NonZeroU32::new(5000));
     count("probe: caps", |n| {
         let index = board.order.index_at(n);
-        caps.admit(board.place_of(index, scope.target(index).ip), n, moment(n))
+        let entry = caps.entry_of(board.place_of(index, scope.target(index).ip));
+        caps.admit(entry, n, moment(n))
     });
     count("probe: mark in the table", |n| board.table.mark_probed(n));
     count("probe: note of its time", |n| board.times.note(n, moment(n)));

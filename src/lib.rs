@@ -37,6 +37,10 @@
 //! front to back, lap after lap, probing what is silent and has too few tries that count; and what was in flight at any
 //! time is a matter of when it was sent ([`sweep::times`]), not of a queue somebody has to keep.
 //!
+//! Where there is no memory for all cells, the order is cut into tiles ([`sweep::plan::Plan::tiles`]), and the driver
+//! sweeps one after the other: the table is turned to the next, while what was learned on the way stays with the sender
+//! and the receiver, and the books with the driver.
+//!
 //! # What always holds
 //! - **Closed books.** Every declared target is in exactly one column of the ledger; [`sweep::ledger::Ledger::check`]
 //!   is called at run time, and a report without it does not exist.

@@ -53,7 +53,8 @@ fn every_key_of_sweep_is_read() {
     let text = "[sweep]\nports = [22, \"redis\", \"8000-8002\"]\ninterval = \"1h 30m\"\nrate_max = \"10k\"\n\
                 host_rate = 100\nnetwork_rate = \"none\"\n\
                 canaries = [\"198.18.0.10:22\", \"[2001:db8::1]:22\"]\n\
-                tries = 3\nengine = \"connect\"\ninterface = \"eth0\"\nallowlist = \"a.toml\"\n";
+                tries = 3\nengine = \"connect\"\ninterface = \"eth0\"\nallowlist = \"a.toml\"\n\
+                memory = \"512M\"\n";
     let settings = Config::parse(&Source::new("/etc/portreeve/c.toml", text)).expect("clean").settings;
     assert_eq!(settings.ports.expect("ports").to_string(), "22,6379,8000-8002");
     assert_eq!(settings.interval, Some(Duration::from_secs(5400)));
@@ -64,6 +65,7 @@ fn every_key_of_sweep_is_read() {
     assert_eq!(settings.declared_canaries, canaries);
     assert_eq!((settings.engine, settings.interface.as_deref()), (Some(EngineChoice::Connect), Some("eth0")));
     assert_eq!(settings.allowlist, Some(PathBuf::from("/etc/portreeve/a.toml")));
+    assert_eq!(settings.memory, Some("512M".parse().expect("a size")));
 }
 
 #[test]

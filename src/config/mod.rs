@@ -16,6 +16,7 @@ pub mod file;
 pub mod inventory;
 mod json;
 pub mod list;
+pub mod memory;
 pub mod named;
 mod names;
 pub mod options;

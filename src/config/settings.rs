@@ -8,6 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::inventory::{FieldPath, Inventory};
+use super::memory::Memory;
 use super::options::{
     Cap, EngineChoice, EngineParser, Rate, TargetWord, parse_authorization, parse_canary, parse_exclude,
     parse_interface, parse_pps, parse_tries,
@@ -145,6 +146,13 @@ pub struct Settings {
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
 
+    /// Take at most so much memory, such as 512M or 2G [default: half of what is available]
+    ///
+    /// A sweep takes two bytes for each target and 32M beside. One that would take more is swept in parts, one after
+    /// the other, each of which spreads over all hosts; it is still one sweep with one report.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+
     /// The ticket or owner that allows this run, kept in every record of it
     #[arg(long, value_name = "TEXT", value_parser = parse_authorization)]
     pub authorization: Option<String>,
@@ -196,6 +204,7 @@ impl Settings {
             interface: self.interface.or(lower.interface),
             seed: self.seed.or(lower.seed),
             shard: self.shard.or(lower.shard),
+            memory: self.memory.or(lower.memory),
             authorization: self.authorization.or(lower.authorization),
             banner: self.banner || lower.banner,
             owner: self.owner.or(lower.owner),
@@ -320,7 +329,7 @@ mod tests {
                     --exclude-file y.txt --exclude 198.18.0.1 --exclude 198.18.0.2,198.18.0.3 \
                     --ports risky,80 --allowlist a.toml --engine packet --rate 10k --rate-max 20k --host-rate 1_000 \
                     --network-rate none --canary 198.18.0.9:22 --canary [2001:db8::1]:22 --tries 3 \
-                    --interface eth0 --seed 7 --shard 2/3 --authorization TICKET-1 --banner";
+                    --interface eth0 --seed 7 --shard 2/3 --memory 2G --authorization TICKET-1 --banner";
         let settings = parse(line).expect("a command line");
         let words = ["198.18.0.0/24", "198.18.2.1", "198.18.3.1", "db.example.net", "@fleet.txt", "-"];
         assert_eq!(
@@ -350,6 +359,7 @@ mod tests {
                 interface: Some("eth0".to_owned()),
                 seed: Some(7),
                 shard: Some(Shard { number: 2, of: 3 }),
+                memory: Some("2G".parse().expect("a size")),
                 authorization: Some("TICKET-1".to_owned()),
                 banner: true,
                 owner: None,
@@ -370,6 +380,7 @@ mod tests {
             ("--rate 10m", "write packets a second such as 5000, 10k or 1M"),
             ("--host-rate 0", "not from 1 to 100000000"),
             ("--tries 0", "`0` is no number of tries; write a whole number from 1 to 10"),
+            ("--memory 1T", "`1T` is no size of memory"),
             ("--tries 11", "`11` is no number of tries"),
             ("--tries -1", "`-1` is no number of tries"),
             ("--rate -5", "`-5` is no rate; write packets a second such as 5000, 10k or 1M"),

@@ -21,6 +21,7 @@ pub(super) static CANARIES: Key = Key { name: "canaries", example: "[\"198.18.0.
 pub(super) static TRIES: Key = Key { name: "tries", example: "4" };
 pub(super) static ENGINE: Key = Key { name: "engine", example: "\"auto\"" };
 pub(super) static INTERFACE: Key = Key { name: "interface", example: "\"eth0\"" };
+static MEMORY: Key = Key { name: "memory", example: "\"512M\"" };
 pub(super) static BANNER: Key = Key { name: "banner", example: "true" };
 static ALLOWLIST: Key = Key { name: "allowlist", example: "\"allow.toml\"" };
 
@@ -40,6 +41,7 @@ pub(super) fn read_sweep(mut section: Section<'_>, settings: &mut Settings) -> V
     settings.tries = section.take(&TRIES).and_then(read_tries);
     settings.engine = section.take(&ENGINE).and_then(Value::parsed);
     settings.interface = section.take(&INTERFACE).and_then(read_interface);
+    settings.memory = section.take(&MEMORY).and_then(Value::parsed);
     settings.allowlist = section.take(&ALLOWLIST).and_then(Value::path);
     settings.banner = section.take(&BANNER).and_then(Value::boolean).unwrap_or_default();
     section.finish();

@@ -196,6 +196,7 @@ impl<'a> Ready<'a> {
             sweep: Ulid::generate(),
             shard: settings.shard,
             seed: settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64),
+            tile: settle::tile(settings, &settled.scope),
             tries: settings.tries.unwrap_or(defaults::TRIES),
             rate: Some(self.pace.ceiling),
             governed: self.pace.governed,

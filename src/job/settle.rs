@@ -2,8 +2,10 @@
 //! is left out, and the way to what remains.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::vitals;
+use crate::config::memory::Memory;
 use crate::config::settings::{Settings, SettingsError};
 use crate::link::LinkError;
 use crate::link::interface::own_addresses;
@@ -11,6 +13,8 @@ use crate::link::route::{GapReason, RoutePlan, default_gateways};
 use crate::sink::event::LeftOut;
 use crate::target::address::{AddressError, AddressRange, address_of};
 use crate::target::scope::{Scope, ScopeError, merge, subtract};
+
+const YEAR_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Addresses of an ad-hoc run, at most: a /8. More needs a configuration that somebody has thought about.
 const MOST_AD_HOC: u128 = 1 << 24;
@@ -41,19 +45,17 @@ pub enum SettleError {
     /// The kernel does not say which addresses are this host's, or how the others are reached.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The table would not fit into memory.
+    /// Nobody would see the end of it.
     #[error(
-        "{targets} targets need {} MiB of memory and {} MiB are available; sweep fewer at a time, such as by --shard",
-        .needed.div_ceil(1 << 20),
-        .available >> 20
+        "{targets} targets take {years} years at {rate} packets a second; sweep fewer, or let it go faster by --rate-max"
     )]
     TooManyTargets {
         /// Targets of the scope.
         targets: u64,
-        /// Bytes that they need.
-        needed: u64,
-        /// Bytes that there are.
-        available: u64,
+        /// What they take to be probed once each.
+        years: u64,
+        /// Packets a second, at most.
+        rate: NonZeroU32,
     },
     /// More than anybody should sweep who has only typed it.
     #[error(
@@ -95,7 +97,7 @@ pub fn settle(settings: &Settings) -> Result<Settled, SettleError> {
         Some(shard) => whole.shard(shard.number, shard.of)?,
         None => whole,
     };
-    refuse_more_than_memory(&part, vitals::available_memory())?;
+    refuse_endless(&part, settings.pace().map_err(SettingsError::from)?.ceiling)?;
     let survey = RoutePlan::survey(&part.ends().collect::<Vec<_>>(), settings.interface.as_deref())?;
     let left_out = left_out(settings, &part, &survey)?;
     let without: Vec<AddressRange> = left_out.iter().map(|left| AddressRange::single(left.ip)).collect();
@@ -110,15 +112,19 @@ pub fn settle(settings: &Settings) -> Result<Settled, SettleError> {
     Ok(Settled { scope, left_out, routes })
 }
 
-/// Refuses a table that would not fit into the bytes that are available, before it is made.
-fn refuse_more_than_memory(scope: &Scope, available: Option<u64>) -> Result<(), SettleError> {
-    let needed = scope.len().saturating_mul(2).saturating_add(64 << 20);
-    match available {
-        Some(available) if needed > available => {
-            Err(SettleError::TooManyTargets { targets: scope.len(), needed, available })
-        }
-        _ => Ok(()),
+/// Refuses a sweep that would take years, before anything is done for it.
+fn refuse_endless(scope: &Scope, rate: NonZeroU32) -> Result<(), SettleError> {
+    let years = scope.len() / u64::from(rate.get()) / YEAR_SECONDS;
+    match years {
+        0 => Ok(()),
+        _ => Err(SettleError::TooManyTargets { targets: scope.len(), years, rate }),
     }
+}
+
+/// How many targets are swept at a time, where there is no memory for all of them.
+pub fn tile(settings: &Settings, scope: &Scope) -> Option<NonZeroU64> {
+    let memory = settings.memory.or_else(|| vitals::available_memory().map(Memory::share_of))?;
+    Some(memory.targets()).filter(|most| most.get() < scope.len())
 }
 
 /// Beyond this host's own addresses, somebody must have said that the networks are theirs to probe.
@@ -232,16 +238,32 @@ mod tests {
     }
 
     #[test]
-    fn two_bytes_a_target_must_fit() {
-        let scope = settings(&["198.18.0.0/16"]).scope().expect("a scope");
-        let needed = scope.len() * 2 + (64 << 20);
-        assert!(refuse_more_than_memory(&scope, Some(needed)).is_ok());
-        assert!(refuse_more_than_memory(&scope, None).is_ok());
-        let refused = refuse_more_than_memory(&scope, Some(needed - 1)).expect_err("too little").to_string();
+    fn what_takes_years_is_refused() {
+        let ports = Some("all".parse().expect("ports"));
+        let scope = Settings { ports, ..settings(&["198.0.0.0/8"]) }.scope().expect("a scope");
+        let rate = |pps| NonZeroU32::new(pps).expect("a rate");
+        assert!(refuse_endless(&scope, rate(1_000_000)).is_ok());
+        let refused = refuse_endless(&scope, rate(10_000)).expect_err("too many").to_string();
         assert_eq!(
             refused,
-            "393216 targets need 65 MiB of memory and 64 MiB are available; sweep fewer at a time, such as by --shard"
+            "1099494850560 targets take 3 years at 10000 packets a second; sweep fewer, or let it go faster by --rate-max"
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_swept_in_tiles() {
+        let ports = Some("all".parse().expect("ports"));
+        let with = |memory: &str| Settings {
+            memory: Some(memory.parse().expect(memory)),
+            ports: ports.clone(),
+            ..settings(&["198.18.0.0/24"])
+        };
+        let tile =
+            |settings: &Settings| tile(settings, &settings.scope().expect("a scope")).map(NonZeroU64::get);
+        assert_eq!(tile(&with("65M")), None);
+        assert_eq!(tile(&with("64M")), None, "256 addresses of 65,535 ports are just as many as fit");
+        let wide = Settings { networks: settings(&["198.18.0.0/16"]).networks, ..with("64M") };
+        assert_eq!(tile(&wide), Some(16 << 20));
     }
 
     #[test]

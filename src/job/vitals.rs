@@ -19,11 +19,39 @@ pub fn local_port_range() -> Option<(u16, u16)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Bytes of memory that may still be used.
+/// Bytes of memory that may still be used: of the machine's, and of what this process and those around it are allowed.
 pub fn available_memory() -> Option<u64> {
-    let text = read("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    let of_machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    });
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    of_machine.into_iter().chain(groups.lines().filter_map(left_in_group)).min()
+}
+
+/// What a control group, as /proc/self/cgroup names it, and every one that it is in leave of their limits.
+fn left_in_group(line: &str) -> Option<u64> {
+    let (_, controllers_and_path) = line.split_once(':')?;
+    let (controllers, path) = controllers_and_path.split_once(':')?;
+    // The second version has one tree and names no controllers.
+    let (root, limit, used, cache) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "),
+        _ if controllers.split(',').any(|controller| controller == "memory") => {
+            let (limit, used) = ("memory.limit_in_bytes", "memory.usage_in_bytes");
+            ("/sys/fs/cgroup/memory", limit, used, "total_inactive_file ")
+        }
+        _ => return None,
+    };
+    let left = |group: &Path| {
+        let group = Path::new(root).join(group);
+        let number = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+        let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        // What only caches files is given up for those who need memory.
+        let cached = stat.lines().find_map(|line| line.strip_prefix(cache)?.parse::<u64>().ok()).unwrap_or(0);
+        Some(number(limit)?.saturating_sub(number(used)?.saturating_sub(cached)))
+    };
+    // A container sees a path that is none in its own tree; its root has the limit then.
+    Path::new(path.trim_start_matches('/')).ancestors().filter_map(left).min()
 }
 
 /// Whether this process may open packet sockets in its network namespace.

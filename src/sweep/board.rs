@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::canary::Canaries;
@@ -20,7 +21,7 @@ use crate::target::table::{Recorded, Table, TableError};
 
 /// Answers that may wait for the driver. What does not fit is found in the table at the end, without its round-trip
 /// time.
-const ANSWERS: usize = 1 << 16;
+const ANSWERS: usize = 1 << 15;
 
 /// How long one canary that has changed keeps the sweep from ending: long enough to ask several others.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -28,14 +29,14 @@ const DOUBT: Duration = Duration::from_secs(1);
 /// Hosts that may wait to be slowed down. One that finds no room is noticed again a little later.
 const LIMITED: usize = 1 << 10;
 
-/// Shared by the threads of one sweep.
+/// Shared by the threads of one sweep. It holds one tile at a time: the whole, mostly.
 #[derive(Debug)]
 pub struct Board<'a> {
     /// What the sweep is to do.
     pub plan: &'a Plan,
     /// The order of probing.
     pub order: Order,
-    /// What is known of each target.
+    /// What is known of each target of this tile.
     pub table: Table,
     /// When each was probed last.
     pub times: SendTimes,
@@ -55,6 +56,8 @@ pub struct Board<'a> {
     sending: AtomicUsize,
     /// Counted by the receiver: targets that have answered.
     pub answered: Counter,
+    /// Those of them that are of the tiles before this one.
+    answered_before: Counter,
     /// Counted by the receiver: targets that answered only to a later try that counts.
     pub late: Counter,
     /// Counted by the receiver: answers that did not settle their target, because they contradict others or are hints.
@@ -117,12 +120,12 @@ impl<'a> Board<'a> {
     /// # Errors
     /// When there is no memory for the table.
     pub fn new(plan: &'a Plan, key: &[u8; 16], senders: usize) -> Result<Self, TableError> {
-        let len = plan.scope.len();
-        let order = Order::new(len, plan.seed);
-        Ok(Board {
+        let order = Order::new(plan.scope.len(), plan.seed);
+        let longest = plan.tile.map_or(plan.scope.len(), |most| most.get().min(plan.scope.len()));
+        let board = Board {
             plan,
-            table: Table::new(len)?,
-            times: SendTimes::new(len),
+            table: Table::new(longest)?,
+            times: SendTimes::new(longest),
             cookie: Cookie::new(key, plan.source_ports),
             seeing: Seeing::new(senders).for_paths(plan.paths()),
             canaries: named_canaries(plan, &order),
@@ -132,6 +135,7 @@ impl<'a> Board<'a> {
             senders: (0..senders).map(|_| SenderCounters::default()).collect(),
             sending: AtomicUsize::new(senders),
             answered: Counter::default(),
+            answered_before: Counter::default(),
             late: Counter::default(),
             unsettled: Counter::default(),
             open: Counter::default(),
@@ -144,7 +148,21 @@ impl<'a> Board<'a> {
             rate: Counter(CachePadded::new(AtomicU64::new(plan.rate.map_or(0, |pps| pps.get().into())))),
             heard: (0..plan.paths()).map(|_| AtomicBool::new(false)).collect(),
             stop: CachePadded::new(AtomicBool::new(false)),
-        })
+        };
+        board.turn_to(&plan.tiles().next().unwrap_or(0..longest));
+        Ok(board)
+    }
+
+    /// Clears the board for a tile, of which nothing is known yet. To be called while no sender and no receiver runs.
+    pub fn turn_to(&self, tile: &Range<u64>) {
+        self.table.turn_to(tile);
+        self.times.turn_to(tile.start);
+        self.answered_before.set(self.answered());
+        self.unsettled.set(0);
+        self.senders.iter().for_each(|sender| sender.given_up.set(0));
+        self.seeing.begin();
+        self.sending.store(self.senders.len(), Ordering::Relaxed);
+        self.stop.store(false, Ordering::Relaxed);
     }
 
     /// How long an answer may take.
@@ -241,9 +259,10 @@ impl<'a> Board<'a> {
         self.senders.iter().any(|sender| sender.given_up.get() > 0)
     }
 
-    /// Whether every target has answered, and none needs to be asked again.
+    /// Whether every target of this tile has answered, and none needs to be asked again.
     pub fn is_all_answered(&self) -> bool {
-        self.answered() == self.table.len() && self.unsettled.get() == 0
+        let answered = self.answered().saturating_sub(self.answered_before.get());
+        answered == self.table.len() && self.unsettled.get() == 0
     }
 
     /// Receiver: enters an answer to a probe of this target into the table and the counts.

@@ -1,4 +1,4 @@
-//! The closing of a sweep: every target gets its state, and the books are checked.
+//! The closing of a sweep: every target gets its state, tile by tile, and the books are checked.
 //!
 //! Silence becomes *filtered* here, or does not: only after enough tries that count, on a path that an answer has come
 //! by, and that loses so little that these tries prove something. Whatever is not proven is *unknown*, with a reason of
@@ -33,6 +33,10 @@ pub(super) struct Driver<'a> {
     observer: &'a mut dyn Observer,
     started: Timestamp,
     began: Tick,
+    ledger: Ledger,
+    unknown_reasons: BTreeMap<UnknownReason, u64>,
+    /// The last word on each target that is watched.
+    watched: BTreeMap<Target, Observation>,
 }
 
 /// What silence is worth at the end.
@@ -55,7 +59,9 @@ impl<'a> Driver<'a> {
         started: Timestamp,
         began: Tick,
     ) -> Self {
-        Driver { board, observer, started, began }
+        let ledger = Ledger::new(board.plan.scope.len());
+        let (unknown_reasons, watched) = (BTreeMap::new(), BTreeMap::new());
+        Driver { board, observer, started, began, ledger, unknown_reasons, watched }
     }
 
     /// Hands on the answers that came in since the last beat, and the progress.
@@ -66,7 +72,7 @@ impl<'a> Driver<'a> {
             }
         }
         self.observer.progressed(&Progress {
-            declared: self.board.table.len(),
+            declared: self.ledger.declared,
             answered: self.board.answered(),
             open: self.board.open.get(),
             sent: self.board.sent(),
@@ -75,26 +81,32 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Settles every target, hands on those that were not, and checks the books.
+    /// Settles every target of this tile, and hands on those that were not. A tile that was cut short is the last: the
+    /// targets of those after it are counted, and nothing more is said of them.
+    pub fn settle(&mut self, ending: &Ending, paths: &[PathRecord], now: Tick) -> Result<(), RunError> {
+        self.hand_on(now)?;
+        let cut_short = cut_short(ending);
+        let silence = self.silence(cut_short, paths);
+        self.settle_tile(&silence)?;
+        self.settle_watched(&silence);
+        if let Some(reason) = cut_short {
+            let rest = self.ledger.declared.saturating_sub(self.board.table.tile().end);
+            self.enter(State::Unknown, Some(reason), rest);
+            self.settle_watched_rest(reason);
+        }
+        Ok(())
+    }
+
+    /// Checks the books, and makes the report.
     pub fn close(
-        mut self,
+        self,
         ending: Ending,
         paths: &[PathRecord],
         now: Tick,
         completed: Timestamp,
     ) -> Result<Outcome, RunError> {
-        self.hand_on(now)?;
-        let (cut_short, failure) = match ending {
-            Ending::Finished => (None, None),
-            Ending::Interrupted => (Some(UnknownReason::Interrupted), None),
-            Ending::Refused => (Some(UnknownReason::SendRefused), None),
-            Ending::Broken(error) => (Some(UnknownReason::LinkFailed), Some(error)),
-            Ending::Died => (Some(UnknownReason::LinkFailed), None),
-        };
-        let silence = self.silence(cut_short, paths);
-        let (ledger, unknown_reasons) = self.settle(&silence)?;
+        let ledger = self.ledger;
         ledger.check()?;
-        let watched = self.watched(&silence);
         let board = self.board;
         let report = Report {
             sweep: board.plan.sweep,
@@ -108,7 +120,7 @@ impl<'a> Driver<'a> {
                 unknown if unknown == ledger.declared => Verdict::Blind,
                 _ => Verdict::Degraded,
             },
-            unknown_reasons,
+            unknown_reasons: self.unknown_reasons.clone(),
             ledger,
             packets: Packets {
                 sent: board.sent().saturating_sub(board.known.get()),
@@ -120,7 +132,8 @@ impl<'a> Driver<'a> {
             },
             paths: self.path_reports(paths),
         };
-        Ok(Outcome { report, failure, watched })
+        let failure = if let Ending::Broken(error) = ending { Some(error) } else { None };
+        Ok(Outcome { report, failure, watched: self.watched.into_values().collect() })
     }
 
     fn silence(&self, cut_short: Option<UnknownReason>, paths: &[PathRecord]) -> Silence {
@@ -159,52 +172,68 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Enters every target into the ledger, and hands on the ones that nobody has heard of yet. In a sweep that was cut
-    /// short, silence proves nothing, however many tries it lasted: the last may still be on its way. Those targets are
-    /// counted, not listed.
-    fn settle(&mut self, silence: &Silence) -> Result<(Ledger, BTreeMap<UnknownReason, u64>), RunError> {
-        let plan = self.board.plan;
-        let mut ledger = Ledger::new(plan.scope.len());
-        let mut reasons = BTreeMap::new();
-        for position in 0..self.board.table.len() {
-            let cell = self.board.table.get(position);
+    /// Enters every target of the tile into the ledger, and hands on the ones that nobody has heard of yet. In a sweep
+    /// that was cut short, silence proves nothing, however many tries it lasted: the last may still be on its way.
+    /// Those targets are counted, not listed.
+    fn settle_tile(&mut self, silence: &Silence) -> Result<(), RunError> {
+        let (board, plan) = (self.board, self.board.plan);
+        for position in board.table.tile() {
+            let cell = board.table.get(position);
             let doubt = self.doubt(position, cell, silence);
             let state = doubt.map_or_else(|| cell.reason().state(), |_| State::Unknown);
-            ledger.enter(state);
-            if let Some(reason) = doubt {
-                *reasons.entry(reason).or_insert(0) += 1;
-            }
+            self.enter(state, doubt, 1);
             let is_wanted = plan.wanted.has(state) && (silence.finished || state != State::Unknown);
             // What was said and does not hold has to be set right.
             let is_wrong = cell.is_retracted() || (doubt.is_some() && cell.is_reported());
             let is_news =
-                || doubt.is_some() || cell.is_silent() || self.board.table.mark_reported(position).is_some();
+                || doubt.is_some() || cell.is_silent() || board.table.mark_reported(position).is_some();
             if (is_wanted || is_wrong) && is_news() {
                 let answer = Answer { position, rtt_us: None, ttl: 0, corrects: is_wrong };
                 let observation = Observation { unknown: doubt, ..self.observation(answer, cell, state) };
                 self.observer.observed(&observation)?;
             }
         }
-        Ok((ledger, reasons))
+        Ok(())
     }
 
-    /// The last word on each target that is watched.
-    fn watched(&self, silence: &Silence) -> Vec<Observation> {
-        let plan = self.board.plan;
-        let position = |target: &Target| {
-            let index = plan.scope.index_of(target.ip, target.port)?;
-            Some(self.board.order.position_of(index))
-        };
-        let positions = plan.watched.iter().filter_map(position);
-        positions
-            .map(|position| {
-                let cell = self.board.table.get(position);
-                let unknown = self.doubt(position, cell, silence);
-                let state = unknown.map_or_else(|| cell.reason().state(), |_| State::Unknown);
-                let answer = Answer { position, rtt_us: None, ttl: 0, corrects: false };
-                Observation { unknown, ..self.observation(answer, cell, state) }
-            })
-            .collect()
+    fn enter(&mut self, state: State, unknown: Option<UnknownReason>, targets: u64) {
+        self.ledger.enter_many(state, targets);
+        if let Some(reason) = unknown.filter(|_| targets > 0) {
+            *self.unknown_reasons.entry(reason).or_insert(0) += targets;
+        }
+    }
+
+    /// Keeps the last word on each target of the tile that is watched.
+    fn settle_watched(&mut self, silence: &Silence) {
+        for target in &self.board.plan.watched {
+            let position = self.position_of(target).filter(|position| self.board.table.holds(*position));
+            let Some(position) = position else { continue };
+            let cell = self.board.table.get(position);
+            let doubt = self.doubt(position, cell, silence);
+            self.watched.insert(*target, self.last_word(position, cell, doubt));
+        }
+    }
+
+    /// The same for the tiles that were never begun.
+    fn settle_watched_rest(&mut self, reason: UnknownReason) {
+        for target in &self.board.plan.watched {
+            if let Some(position) = self.position_of(target)
+                && !self.watched.contains_key(target)
+            {
+                self.watched.insert(*target, self.last_word(position, Cell::default(), Some(reason)));
+            }
+        }
+    }
+
+    fn position_of(&self, target: &Target) -> Option<u64> {
+        let index = self.board.plan.scope.index_of(target.ip, target.port)?;
+        Some(self.board.order.position_of(index))
+    }
+
+    fn last_word(&self, position: u64, cell: Cell, unknown: Option<UnknownReason>) -> Observation {
+        let state = unknown.map_or_else(|| cell.reason().state(), |_| State::Unknown);
+        let answer = Answer { position, rtt_us: None, ttl: 0, corrects: false };
+        Observation { unknown, ..self.observation(answer, cell, state) }
     }
 
     /// Why the silence of a target is no answer, if it is none; also the silence of a whole local network to the
@@ -265,6 +294,16 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// Why what is not known then is not, if the sweep did not come to its end.
+fn cut_short(ending: &Ending) -> Option<UnknownReason> {
+    match ending {
+        Ending::Finished => None,
+        Ending::Interrupted => Some(UnknownReason::Interrupted),
+        Ending::Refused => Some(UnknownReason::SendRefused),
+        Ending::Broken(_) | Ending::Died => Some(UnknownReason::LinkFailed),
+    }
+}
+
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use std::num::NonZeroU32;
@@ -299,6 +338,7 @@ mod tests {
             scope: Scope::new(&[network], &[], "22".parse().expect("a port")).expect("a scope"),
             shard: None,
             seed: 1,
+            tile: None,
             tries: 1,
             rate: NonZeroU32::new(1000),
             governed: false,
@@ -328,7 +368,8 @@ mod tests {
         board.table = Table::new(targets).expect("memory");
         let now = Timestamp::UNIX_EPOCH;
         let mut nobody = Nobody;
-        let driver = Driver::new(&board, &mut nobody, now, Tick::default());
+        let mut driver = Driver::new(&board, &mut nobody, now, Tick::default());
+        driver.settle(&Ending::Finished, &[], Tick::default())?;
         driver.close(Ending::Finished, &[], Tick::default(), now)
     }
 

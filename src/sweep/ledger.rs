@@ -31,7 +31,12 @@ impl Ledger {
 
     /// Enters one target.
     pub fn enter(&mut self, state: State) {
-        *self.column(state) += 1;
+        self.enter_many(state, 1);
+    }
+
+    /// Enters as many targets.
+    pub fn enter_many(&mut self, state: State, targets: u64) {
+        *self.column(state) += targets;
     }
 
     /// The number of targets in a state.

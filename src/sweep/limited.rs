@@ -156,10 +156,11 @@ fn lost_since(board: &Board<'_>, host: u64, since: Option<Tick>, now: Tick) -> (
     (later / answering, answering)
 }
 
-/// The positions of a host's ports.
+/// The positions of a host's ports, as far as they are of this tile.
 fn positions_of<'a>(board: &'a Board<'_>, host: u64) -> impl Iterator<Item = u64> + 'a {
     let ports = board.plan.scope.ports().len() as u64;
-    (host * ports..(host + 1) * ports).map(|index| board.order.position_of(index))
+    let positions = (host * ports..(host + 1) * ports).map(|index| board.order.position_of(index));
+    positions.filter(|position| board.table.holds(*position))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
 use std::sync::Arc;
 
 use ulid::Ulid;
@@ -50,6 +51,8 @@ pub struct Plan {
     pub shard: Option<Shard>,
     /// The seed of the order.
     pub seed: u64,
+    /// Targets that are swept at a time, at most, because there is no memory for more; `None` for all.
+    pub tile: Option<NonZeroU64>,
     /// Tries that must count before silence is an answer.
     pub tries: u8,
     /// Probes a second over all, at most; `None` for as fast as the link takes them.
@@ -79,6 +82,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The stretches of the order that are swept one after the other, of much the same length. Each spreads over all
+    /// hosts, as the whole does.
+    pub fn tiles(&self) -> impl Iterator<Item = Range<u64>> + use<> {
+        let len = self.scope.len();
+        let tiles = self.tile.map_or(1, |most| len.div_ceil(most.get()));
+        let cut = move |n: u64| (u128::from(len) * u128::from(n) / u128::from(tiles)) as u64;
+        (0..tiles).map(move |n| cut(n)..cut(n + 1))
+    }
+
     /// How many paths the targets are reached by.
     pub fn paths(&self) -> usize {
         self.routes.hops().len().max(1)

@@ -15,7 +15,7 @@ use crate::link::clock::{Clock, Tick};
 use crate::link::guard::{Guard, Word};
 use crate::link::{Arrival, LinkError, Receive};
 use crate::target::state::Reason;
-use crate::target::table::{Cell, Recorded};
+use crate::target::table::{Cell, MAX_SENT, Recorded};
 use crate::target::{Target, Transport};
 use crate::wire::reply::{Answer as Said, Reply};
 
@@ -86,11 +86,11 @@ impl<'a, R: Receive, G: Guard> Receiver<'a, R, G> {
         Ok(())
     }
 
-    /// What is known of each path, now that the sweep is over.
-    pub fn into_paths(self) -> Vec<PathRecord> {
-        let tallies = self.ear.canaries.tallies().to_vec();
-        let outages = self.watch.into_outages();
-        tallies.into_iter().zip(outages).map(|(canaries, outages)| PathRecord { canaries, outages }).collect()
+    /// What is known of each path so far.
+    pub fn paths(&self) -> Vec<PathRecord> {
+        let tallies = self.ear.canaries.tallies().iter().copied();
+        let outages = self.watch.outages();
+        tallies.zip(outages).map(|(canaries, outages)| PathRecord { canaries, outages }).collect()
     }
 
     fn look(&mut self, emptied: Tick, now: Tick) -> Result<(), LinkError> {
@@ -166,7 +166,8 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
         let ago = if is_last_try { board.times.elapsed(position, arrival.at) } else { Duration::ZERO };
         ear.first_words.push((path, arrival.at - ago));
     }
-    let Some(try_number) = try_number else { return };
+    // Whoever is of another tile has answered too late, or answers as a canary.
+    let Some(try_number) = try_number.filter(|_| board.table.holds(position)) else { return };
     let Some(reason) = reason_of(reply) else { return };
     let recorded = board.enter(position, reason);
     if recorded == Recorded::First {
@@ -234,7 +235,7 @@ fn is_by_target(reply: &Reply) -> bool {
 struct Found {
     index: u64,
     position: u64,
-    /// The target's cell before the answer.
+    /// The target's cell before the answer; an empty one where it is of another tile.
     cell: Cell,
     /// The try that was answered; `None` if it was a question to a canary.
     try_number: Option<u8>,
@@ -247,8 +248,9 @@ fn authenticate(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) -> Option<F
     let index = board.plan.scope.index_of(reply.ip, reply.port)?;
     let position = board.order.position_of(index);
     let target = Target { ip: reply.ip, port: reply.port, transport: Transport::Tcp };
-    let cell = board.table.get(position);
-    let mut tries = (1..=cell.sent()).rev();
+    let is_held = board.table.holds(position);
+    let cell = if is_held { board.table.get(position) } else { Cell::default() };
+    let mut tries = (1..=if is_held { cell.sent() } else { MAX_SENT }).rev();
     let answered = tries.find(|try_number| {
         let token = board.cookie.token(reply.source, &target, *try_number);
         (token.sequence, token.source_port) == acknowledged(reply)
@@ -259,8 +261,9 @@ fn authenticate(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) -> Option<F
             let token = board.cookie.canary_token(reply.source, &target, serial);
             (token.sequence, token.source_port) == acknowledged(reply)
         };
-        let as_before = is_as_before(cell.reason(), reply);
         let path = board.plan.path_of(reply.ip);
+        let before = if is_held { cell.reason() } else { board.canaries.known(path, position) };
+        let as_before = is_as_before(before, reply);
         if !ear.canaries.hear(path, position, as_before, is_answer) {
             return None;
         }

@@ -103,13 +103,38 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;
     let mut driver = Driver::new(board, observer, Timestamp::now(), clock.now());
-    let receiver = Receiver::new(board, ends.receive, ends.guard, clock.now())?;
+    let mut receiver = Receiver::new(board, ends.receive, ends.guard, clock.now())?;
+    let senders = ends.transmit.into_iter().enumerate();
+    let mut senders: Vec<_> = senders.map(|(number, link)| Sender::new(board, number, link)).collect();
+    let mut ending = Ending::Finished;
+    for tile in plan.tiles() {
+        if tile.start > 0 {
+            board.turn_to(&tile);
+            senders.iter_mut().for_each(Sender::turn);
+        }
+        ending = sweep_tile(board, &mut senders, &mut receiver, &mut driver, clock, interrupt)?;
+        driver.settle(&ending, &receiver.paths(), clock.now())?;
+        if !matches!(ending, Ending::Finished) {
+            break;
+        }
+    }
+    driver.close(ending, &receiver.paths(), clock.now(), Timestamp::now())
+}
+
+/// Sweeps the tile that the board holds. When this returns, nobody uses the board.
+fn sweep_tile<T: Transmit, R: Receive, G: Guard>(
+    board: &Board<'_>,
+    senders: &mut [Sender<'_, T>],
+    receiver: &mut Receiver<'_, R, G>,
+    driver: &mut Driver<'_>,
+    clock: &dyn Clock,
+    interrupt: &SignalFlag,
+) -> std::io::Result<Ending> {
     let driving = &std::thread::current();
-    let (endings, receiving, output) = std::thread::scope(|scope| {
-        let mut senders = Vec::new();
-        for (number, transmit) in ends.transmit.into_iter().enumerate() {
-            let sender = Sender::new(board, number, transmit);
-            senders.push(spawn(scope, board, "sender", move || {
+    std::thread::scope(|scope| {
+        let mut sending = Vec::new();
+        for sender in senders {
+            sending.push(spawn(scope, board, "sender", move || {
                 let ending = send_all(board, sender, clock);
                 if board.leave(matches!(ending, Ending::Finished)) {
                     driving.unpark();
@@ -118,11 +143,10 @@ pub fn run(
             }));
         }
         let receiving = spawn(scope, board, "receiver", move || {
-            let mut receiver = receiver;
-            let received = receive_all(board, &mut receiver, clock);
+            let received = receive_all(board, receiver, clock);
             board.end();
             driving.unpark();
-            (received, receiver.into_paths())
+            received
         });
         let mut output = Ok(());
         while !board.is_ending() {
@@ -136,11 +160,10 @@ pub fn run(
                 board.end();
             }
         }
-        (senders.into_iter().map(join).collect::<Vec<_>>(), join(receiving), output)
-    });
-    output?;
-    let (received, paths) = receiving.unzip();
-    driver.close(worst(endings, received), &paths.unwrap_or_default(), clock.now(), Timestamp::now())
+        let endings = sending.into_iter().map(join).collect();
+        let received = join(receiving);
+        output.map(|()| worst(endings, received))
+    })
 }
 
 /// Runs a sweep over a simulated network, in its virtual time, on this thread: the same seed, the same sweep.
@@ -159,25 +182,46 @@ pub fn run_simulated(
     let mut driver = Driver::new(&board, observer, Timestamp::now(), clock.now());
     let mut sender = Sender::new(&board, 0, transmit);
     let mut receiver = Receiver::new(&board, receive, guard, clock.now())?;
-    let ending = loop {
+    let mut ending = Ending::Finished;
+    for tile in plan.tiles() {
+        if tile.start > 0 {
+            board.turn_to(&tile);
+            sender.turn();
+        }
+        ending = simulate_tile(network, &mut sender, &mut receiver, &mut driver)?;
+        sender.abandon();
+        driver.settle(&ending, &receiver.paths(), clock.now())?;
+        if !matches!(ending, Ending::Finished) {
+            break;
+        }
+    }
+    driver.close(ending, &receiver.paths(), clock.now(), Timestamp::now())
+}
+
+fn simulate_tile<T: Transmit, R: Receive, G: Guard>(
+    network: &SimNetwork,
+    sender: &mut Sender<'_, T>,
+    receiver: &mut Receiver<'_, R, G>,
+    driver: &mut Driver<'_>,
+) -> std::io::Result<Ending> {
+    let clock = network.clock();
+    loop {
         let step = match sender.step(clock.now()) {
             Ok(step) => step,
-            Err(error) => break Ending::Broken(error),
+            Err(error) => return Ok(Ending::Broken(error)),
         };
         let until = match step {
-            Step::Finished => break Ending::Finished,
-            Step::Refused => break Ending::Refused,
+            Step::Finished => return Ok(Ending::Finished),
+            Step::Refused => return Ok(Ending::Refused),
             Step::Again => clock.now() + Duration::from_micros(1),
             Step::Wait(until) => until.min(clock.now() + NAP),
         };
         network.advance_to(until);
         if let Err(error) = receiver.step(&clock, Duration::ZERO) {
-            break Ending::Broken(error);
+            return Ok(Ending::Broken(error));
         }
         driver.hand_on(clock.now())?;
-    };
-    sender.abandon();
-    driver.close(ending, &receiver.into_paths(), clock.now(), Timestamp::now())
+    }
 }
 
 /// A report, and the error that cut the sweep short, if one did.
@@ -252,7 +296,7 @@ fn worst(endings: Vec<Option<Ending>>, receiving: Option<Result<(), LinkError>>)
     endings.fold(received, |worst, ending| if ending.badness() > worst.badness() { ending } else { worst })
 }
 
-fn send_all<T: Transmit>(board: &Board<'_>, mut sender: Sender<'_, T>, clock: &dyn Clock) -> Ending {
+fn send_all<T: Transmit>(board: &Board<'_>, sender: &mut Sender<'_, T>, clock: &dyn Clock) -> Ending {
     let ending = loop {
         if board.is_ending() {
             break Ending::Interrupted;

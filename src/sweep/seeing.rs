@@ -91,6 +91,11 @@ impl Seeing {
         self.senders[sender].slices.pop()
     }
 
+    /// Every sender is about to begin, or to begin anew.
+    pub fn begin(&self) {
+        self.senders.iter().for_each(|told| told.ended.store(false, Ordering::Relaxed));
+    }
+
     /// Sender: this one has ended, and must not hold up the others by slices that it never takes.
     pub fn end(&self, sender: usize) {
         self.senders[sender].ended.store(true, Ordering::Relaxed);

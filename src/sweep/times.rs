@@ -3,16 +3,16 @@
 //!
 //! Indexed by position, so that the sender writes front to back. Small sweeps keep one time a target. Large ones share
 //! one among a block of neighbours in the order, which are sent within microseconds of each other at the rates that
-//! large sweeps run at, so that the whole never takes more than 16 MiB.
+//! large sweeps run at, so that the whole never takes more than 4 MiB.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::link::clock::Tick;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The most times that are kept.
-const MOST: u64 = 1 << 22;
+const MOST: u64 = 1 << 20;
 
 /// How far apart the times of one shared block may lie: what two probes to one host are kept apart by the host cap, and
 /// then some.
@@ -24,6 +24,8 @@ const BLOCK_SPREAD: Duration = Duration::from_millis(250);
 pub struct SendTimes {
     micros: Box<[AtomicU32]>,
     block_shift: u32,
+    /// The position that the first time is of.
+    first: AtomicU64,
 }
 
 impl SendTimes {
@@ -34,20 +36,32 @@ impl SendTimes {
             block_shift += 1;
         }
         let blocks = len.div_ceil(1 << block_shift) as usize;
-        SendTimes { micros: (0..blocks).map(|_| AtomicU32::new(0)).collect(), block_shift }
+        let micros = (0..blocks).map(|_| AtomicU32::new(0)).collect();
+        SendTimes { micros, block_shift, first: AtomicU64::new(0) }
+    }
+
+    /// Keeps the times of as many targets from this position on. Those of before remain until they are overwritten:
+    /// nobody asks for the time of a probe that was not sent.
+    pub fn turn_to(&self, first: u64) {
+        self.first.store(first, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn block_of(&self, position: u64) -> usize {
+        ((position - self.first.load(Ordering::Relaxed)) >> self.block_shift) as usize
     }
 
     /// Sender: a probe leaves now. `Relaxed`, for the same reason as in `target::table`: whoever reads the time of a
     /// probe's sending holds an answer to that probe.
     #[inline]
     pub fn note(&self, position: u64, now: Tick) {
-        self.micros[(position >> self.block_shift) as usize].store(micros(now), Ordering::Relaxed);
+        self.micros[self.block_of(position)].store(micros(now), Ordering::Relaxed);
     }
 
     /// How long ago the target was probed last; wraps at 71 minutes.
     #[inline]
     pub fn elapsed(&self, position: u64, now: Tick) -> Duration {
-        let then = self.micros[(position >> self.block_shift) as usize].load(Ordering::Relaxed);
+        let then = self.micros[self.block_of(position)].load(Ordering::Relaxed);
         Duration::from_micros(u64::from(micros(now).wrapping_sub(then)))
     }
 
@@ -60,11 +74,12 @@ impl SendTimes {
         }
         let (from, to) = (micros(from), micros(to + spread));
         let span = to.wrapping_sub(from);
+        let first = self.first.load(Ordering::Relaxed);
         let mut position = stretch.start;
         while position < stretch.end {
-            let block = position >> self.block_shift;
-            let block_end = ((block + 1) << self.block_shift).min(stretch.end);
-            if self.micros[block as usize].load(Ordering::Relaxed).wrapping_sub(from) <= span {
+            let block = self.block_of(position);
+            let block_end = (first + ((block as u64 + 1) << self.block_shift)).min(stretch.end);
+            if self.micros[block].load(Ordering::Relaxed).wrapping_sub(from) <= span {
                 (position..block_end).for_each(&mut each);
             }
             position = block_end;

@@ -130,8 +130,8 @@ impl Watch {
     }
 
     /// The outages of each path.
-    pub fn into_outages(self) -> Vec<Vec<Outage>> {
-        self.paths.into_iter().map(|path| path.outages).collect()
+    pub fn outages(&self) -> Vec<Vec<Outage>> {
+        self.paths.iter().map(|path| path.outages.clone()).collect()
     }
 
     /// To be called before anything else is entered at `now`: says whether this host itself was stopped since the last
@@ -356,7 +356,7 @@ mod tests {
             assert!(told.iter().all(of_path));
             assert_eq!(told.iter().any(|slice| slice.host.is_none()), hosts > 64);
             let outage = Outage { reason, from: ms(500), until: Some(ms(1000)) };
-            assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+            assert_eq!(watch.outages(), [vec![], vec![outage]]);
         }
     }
 
@@ -429,7 +429,7 @@ mod tests {
             })
         );
         let outage = Outage { reason: UnknownReason::LinkDown, from: ms(900), until: Some(ms(4100)) };
-        assert_eq!(watch.into_outages(), [vec![], vec![outage]]);
+        assert_eq!(watch.outages(), [vec![], vec![outage]]);
     }
 
     #[test]
@@ -446,7 +446,7 @@ mod tests {
         watch.look(&seeing, ms(900), ms(900), 0, PATIENCE);
         let slice = seeing.take_blind(0).expect("a slice");
         assert_eq!((slice.from, slice.to, slice.reason), (ms(300), ms(900), UnknownReason::CanariesChanged));
-        let outages = watch.into_outages().remove(0);
+        let outages = watch.outages().remove(0);
         assert_eq!(outages.len(), 1);
         assert_eq!((outages[0].reason, outages[0].from), (UnknownReason::CanariesChanged, ms(300)));
     }

@@ -14,6 +14,10 @@
 //! A try *counts* if we would have heard the answer to it. A target is silent while no answer is in; only silence after
 //! enough tries that count is `filtered`, everything else that is silent is `unknown`.
 //!
+//! # Tiles
+//! A sweep of more targets than there is memory for is swept tile by tile: the table then holds one stretch of the
+//! order at a time, and is turned to the next one while nobody else uses it. Positions are always those of the whole.
+//!
 //! # Orderings
 //! Each cell is a world of its own: no other memory is published through it, so the cell's own modification order is
 //! all that is needed and `Relaxed` is enough for every access here. What must be visible *across* cells (the times of
@@ -21,8 +25,10 @@
 //! themselves. The sender's mark and the receiver's read of it are ordered by the network: no answer that carries a
 //! valid cookie exists before the probe has left, and the probe leaves by a system call made after the mark.
 
+use std::ops::Range;
+
 use super::state::{Reason, State};
-use crate::sync::{AtomicU16, Ordering};
+use crate::sync::{AtomicU16, AtomicU64, Ordering};
 
 /// The most probes that one target ever gets in one sweep, void ones included.
 pub const MAX_SENT: u8 = 15;
@@ -130,6 +136,9 @@ pub enum Recorded {
 #[derive(Debug)]
 pub struct Table {
     cells: Box<[AtomicU16]>,
+    /// The position that has the first cell, and the one after the last that has any.
+    first: AtomicU64,
+    end: AtomicU64,
 }
 
 impl Table {
@@ -143,17 +152,44 @@ impl Table {
         let mut cells = Vec::new();
         cells.try_reserve_exact(len).map_err(|_| TableError { len: len as u64, bytes })?;
         cells.resize_with(len, || AtomicU16::new(0));
-        Ok(Table { cells: cells.into_boxed_slice() })
+        let end = AtomicU64::new(cells.len() as u64);
+        Ok(Table { cells: cells.into_boxed_slice(), first: AtomicU64::new(0), end })
+    }
+
+    /// Forgets everything, and holds these positions from now on. To be called while nobody else uses the table:
+    /// whoever does so later is started after that.
+    ///
+    /// # Panics
+    /// When there are more of them than cells: a bug of the caller.
+    pub fn turn_to(&self, tile: &Range<u64>) {
+        let len = (tile.end - tile.start) as usize;
+        assert!(len <= self.cells.len(), "a tile of {len} targets in a table of {}", self.cells.len());
+        self.cells[..len].iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        self.first.store(tile.start, Ordering::Relaxed);
+        self.end.store(tile.end, Ordering::Relaxed);
+    }
+
+    /// The positions that it holds.
+    #[inline]
+    pub fn tile(&self) -> Range<u64> {
+        self.first.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed)
+    }
+
+    /// Whether it holds this one.
+    #[inline]
+    pub fn holds(&self, position: u64) -> bool {
+        self.tile().contains(&position)
     }
 
     /// The number of targets.
     pub fn len(&self) -> u64 {
-        self.cells.len() as u64
+        let tile = self.tile();
+        tile.end - tile.start
     }
 
     /// Whether there is no target.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.len() == 0
     }
 
     /// The cell as it is now.
@@ -248,14 +284,14 @@ impl Table {
 
     #[inline]
     fn cell(&self, position: u64) -> &AtomicU16 {
-        &self.cells[position as usize]
+        &self.cells[(position - self.first.load(Ordering::Relaxed)) as usize]
     }
 }
 
 /// There is not enough memory for the table.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "no memory for a table of {len} targets ({bytes} bytes); sweep fewer targets at a time, such as by --shard"
+    "no memory for a table of {len} targets ({bytes} bytes); have fewer swept at a time, by less --memory"
 )]
 pub struct TableError {
     /// Targets asked for.
@@ -340,6 +376,17 @@ mod tests {
         table.mark_probed(0);
         assert!(table.void(0, Void::All));
         assert_eq!((table.get(0).sent(), table.get(0).counted()), (2, 0));
+    }
+
+    #[test]
+    fn holds_one_tile_at_a_time_and_forgets_the_one_before() {
+        let table = table();
+        table.mark_probed(3);
+        table.turn_to(&(4..7));
+        assert_eq!((table.len(), table.tile()), (3, 4..7));
+        assert!(table.holds(4) && table.holds(6) && !table.holds(3) && !table.holds(7));
+        assert!((4..7).all(|position| table.get(position) == Cell::default()));
+        assert_eq!(table.mark_probed(6), 1);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub use self::caller::{Caller, MOST_AT_ONCE};
 pub use self::listener::{Listener, Tally};
 use crate::link::clock::Tick;
 use crate::sync::{AtomicU64, Ordering, Queue};
+use crate::target::state::Reason;
 
 /// Canaries of one path, at most.
 pub const PLACES: usize = 128;
@@ -132,6 +133,18 @@ impl Canaries {
         if seated == FREE || gives_way {
             let mark = if kind == Kind::Open { OPEN } else { 0 };
             seat.store(position | mark, Ordering::Relaxed);
+        }
+    }
+
+    /// Receiver: what a canary of this path is known to have answered, where its cell is of another tile. Of one that
+    /// was named, nothing is.
+    pub fn known(&self, path: usize, position: u64) -> Reason {
+        let place = place_of(path, position);
+        let is_named = self.named.get(place).is_none_or(|named| *named);
+        match self.places.get(place).and_then(|_| self.seated(place)) {
+            Some((seated, Kind::Open)) if seated == position => Reason::SynAck,
+            Some((seated, Kind::Closed)) if seated == position && !is_named => Reason::Rst,
+            _ => Reason::NoResponse,
         }
     }
 

@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 use super::{BATCH, Sender};
 use crate::link::Transmit;
 use crate::link::clock::Tick;
-use crate::sweep::board::Board;
 use crate::sweep::canary::{MOST_AT_ONCE, Question};
 use crate::sweep::caps::Place;
+use crate::sweep::plan::Plan;
 use crate::target::address::number_of;
+use crate::target::scope::Scope;
 
 /// A probe gives its slot to a question once in so many slots, by lot: so whatever the order in which slots come, no
 /// host and no network loses more of its own.
@@ -43,7 +44,7 @@ impl<T: Transmit> Sender<'_, T> {
         let question = caller.next_of(path, &board.canaries, now, rate, |position| {
             let index = board.order.index_at(position);
             let canary = board.place_of(index, board.plan.scope.target(index).ip);
-            canary.host == place.host || canary.network == place.network && caps.try_host(canary.host, now)
+            canary.host == place.host || canary.network == place.network && caps.try_host(canary, now)
         });
         question.is_some_and(|question| self.ask(&question, now))
     }
@@ -85,9 +86,8 @@ impl<T: Transmit> Sender<'_, T> {
     }
 }
 
-/// What the caps of all hosts and of all networks let pass, in probes a second.
-pub(super) fn capped_pps(board: &Board<'_>) -> u32 {
-    let scope = &board.plan.scope;
+/// How many networks the hosts of a scope are in, as the caps see them.
+pub(super) fn networks_of(scope: &Scope) -> u64 {
     let (mut networks, mut last_network) = (0, None);
     for (first, last) in scope.ends() {
         let host_bits = if first.is_ipv4() { 8 } else { 64 };
@@ -96,8 +96,13 @@ pub(super) fn capped_pps(board: &Board<'_>) -> u32 {
         let is_new = last_network.replace((host_bits, to)) != Some((host_bits, from));
         networks += (to - from) as u64 + u64::from(is_new);
     }
+    networks
+}
+
+/// What the caps of all hosts and of all networks let pass, in probes a second.
+pub(super) fn capped_pps(plan: &Plan, networks: u64) -> u32 {
     let all = |many: u64, cap: Option<NonZeroU32>| {
         cap.map_or(u32::MAX, |pps| u32::try_from(many.saturating_mul(pps.get().into())).unwrap_or(u32::MAX))
     };
-    all(scope.hosts(), board.plan.host_rate).min(all(networks, board.plan.network_rate)).max(1)
+    all(plan.scope.hosts(), plan.host_rate).min(all(networks, plan.network_rate)).max(1)
 }

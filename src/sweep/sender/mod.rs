@@ -22,7 +22,7 @@ use std::time::Duration;
 use self::batch::Addressee;
 use super::board::Board;
 use super::canary::Caller;
-use super::caps::{Caps, MOST_WAITING, Place};
+use super::caps::{Caps, Entry, Extent};
 use super::limited::SlowHosts;
 use super::pacer::Pacer;
 use super::plan::defaults;
@@ -72,10 +72,10 @@ pub enum Step {
 
 /// A target that is about to be probed.
 #[derive(Clone, Copy, Debug)]
-struct Next {
+struct Ahead {
     position: u64,
     target: Target,
-    place: Place,
+    entry: Entry,
 }
 
 /// Sends the probes of one sweep.
@@ -97,8 +97,8 @@ pub struct Sender<'a, T> {
     lot: u64,
     /// The next position of this lap.
     cursor: u64,
-    /// Who is about to be probed.
-    ahead: Vec<Next>,
+    /// What is about to be probed.
+    ahead: Vec<Ahead>,
     /// Whether this lap has found anything to do, so that another must follow.
     lap_worked: bool,
     /// Targets that this lap has found to be probed, and how many were set aside in it and in the one before.
@@ -125,9 +125,12 @@ pub struct Sender<'a, T> {
 impl<'a, T: Transmit> Sender<'a, T> {
     /// The sweep's sender with this number (from 0), at the beginning of its first lap.
     pub fn new(board: &'a Board<'a>, number: usize, link: T) -> Self {
-        let stretch = stretch(board.table.len(), number, board.senders.len());
+        let stretch = stretch(board.table.tile(), number, board.senders.len());
         let share = |rate| share(rate, number, board.senders.len());
         let host_rate = share(board.plan.host_rate);
+        let scope = &board.plan.scope;
+        let networks = canaries::networks_of(scope);
+        let extent = Extent { hosts: scope.hosts(), networks, senders: board.senders.len() };
         Sender {
             board,
             number,
@@ -135,10 +138,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
             stretch,
             link,
             pacer: Pacer::new(share(board.rate())),
-            caps: Caps::new(board.plan.scope.hosts(), host_rate, share(board.plan.network_rate)),
+            caps: Caps::new(extent, host_rate, share(board.plan.network_rate)),
             slow_hosts: SlowHosts::new(host_rate),
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
-            capped_pps: canaries::capped_pps(board),
+            capped_pps: canaries::capped_pps(board.plan, networks),
             lot: board.plan.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
@@ -154,6 +157,17 @@ impl<'a, T: Transmit> Sender<'a, T> {
             stuck_since: None,
             draining_since: None,
         }
+    }
+
+    /// Begins with the tile that the board was turned to. What was learned of hosts and rates remains.
+    pub fn turn(&mut self) {
+        self.stretch = stretch(self.board.table.tile(), self.number, self.board.senders.len());
+        self.cursor = self.stretch.start;
+        // Those who waited for a slot have answered meanwhile.
+        self.caps.clear();
+        (self.lap_worked, self.lap_found, self.set_aside) = (false, 0, [0; 2]);
+        self.lap_jitter = Duration::ZERO;
+        (self.refused_since, self.stuck_since) = (None, None);
     }
 
     /// Does a bounded piece of work.
@@ -205,14 +219,14 @@ impl<'a, T: Transmit> Sender<'a, T> {
         }
         // THEN, on with the walk, a stride at a time.
         let end = self.stretch.end.min(self.cursor + STRIDE);
-        while self.batch.len() < room && self.cursor < end && self.caps.waiting() < MOST_WAITING {
+        while self.batch.len() < room && self.cursor < end && self.caps.has_room() {
             let blocked = self.look_ahead(now, end, room - self.batch.len());
             // Hosts come in no order, so each one's book is a cache miss. Reading all of them before any is needed lets
             // the misses overlap.
-            self.caps.warm(self.ahead.iter().map(|next| next.place.host));
+            self.caps.warm(self.ahead.iter().map(|ahead| ahead.entry));
             for at in 0..self.ahead.len() {
-                let Next { position, target, place } = self.ahead[at];
-                if self.caps.admit(place, position, now) {
+                let Ahead { position, target, entry } = self.ahead[at];
+                if self.caps.admit(entry, position, now) {
                     self.add_probe(position, &target, now);
                 }
             }
@@ -227,11 +241,12 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn gets_slot(&mut self, position: u64, index: u64, now: Tick) -> bool {
         let ip = self.board.plan.scope.target(index).ip;
         let place = self.board.place_of(index, ip);
-        !self.ask_canary_at(place, self.board.plan.path_of(ip), now) || self.caps.admit(place, position, now)
+        !self.ask_canary_at(place, self.board.plan.path_of(ip), now)
+            || self.caps.admit(self.caps.entry_of(place), position, now)
     }
 
-    /// Walks on to the next positions that need a probe, at most `most` and [`AHEAD`] of them, and notes who
-    /// they are. Says until when the walk is blocked, if it is.
+    /// Walks on to the next targets that need a probe, at most `most` and [`AHEAD`] of them, and notes them. Says until
+    /// when the walk is blocked, if it is.
     fn look_ahead(&mut self, now: Tick, end: u64, most: usize) -> Option<Tick> {
         let space = self.board.patience().max(defaults::SPACE_BETWEEN_TRIES) + self.lap_jitter;
         let seeing = &self.board.seeing;
@@ -262,7 +277,8 @@ impl<'a, T: Transmit> Sender<'a, T> {
                 }
                 self.lap_worked = true;
                 self.lap_found += 1;
-                self.ahead.push(Next { position, target, place: self.board.place_of(index, target.ip) });
+                let entry = self.caps.entry_of(self.board.place_of(index, target.ip));
+                self.ahead.push(Ahead { position, target, entry });
             }
             self.cursor += 1;
         }
@@ -283,7 +299,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn rest(&mut self, now: Tick, blocked: Option<Tick>) -> Step {
         let walk_on = match blocked {
             Some(until) => Some(until),
-            None if self.caps.waiting() >= MOST_WAITING => None,
+            None if !self.caps.has_room() => None,
             None if self.cursor < self.stretch.end => return Step::Again,
             None => None,
         };
@@ -332,9 +348,10 @@ impl<'a, T: Transmit> Sender<'a, T> {
     }
 }
 
-/// This sender's part of the order: the parts of all senders follow each other from its beginning to its end.
-fn stretch(len: u64, number: usize, senders: usize) -> Range<u64> {
-    let cut = |n: usize| (u128::from(len) * n as u128 / senders as u128) as u64;
+/// This sender's part of a tile: the parts of all senders follow each other from its beginning to its end.
+fn stretch(tile: Range<u64>, number: usize, senders: usize) -> Range<u64> {
+    let len = u128::from(tile.end - tile.start);
+    let cut = |n: usize| tile.start + (len * n as u128 / senders as u128) as u64;
     cut(number)..cut(number + 1)
 }
 
@@ -353,9 +370,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stretches_follow_each_other_from_end_to_end(len in 1_u64..=1 << 63, senders in 1_usize..65) {
-            let stretches: Vec<_> = (0..senders).map(|number| stretch(len, number, senders)).collect();
-            prop_assert_eq!((stretches[0].start, stretches[senders - 1].end), (0, len));
+        fn stretches_follow_each_other_from_end_to_end(
+            start in 0_u64..1 << 62,
+            len in 1_u64..=1 << 62,
+            senders in 1_usize..65,
+        ) {
+            let tile = start..start + len;
+            let stretches: Vec<_> = (0..senders).map(|number| stretch(tile.clone(), number, senders)).collect();
+            prop_assert_eq!((stretches[0].start, stretches[senders - 1].end), (start, start + len));
             for pair in stretches.windows(2) {
                 prop_assert!(pair[0].start <= pair[0].end && pair[0].end == pair[1].start);
             }
