@@ -132,6 +132,27 @@ fn check_exact(seed: u64, notebook: &Notebook, truth: &HashMap<Target, Behaviour
     }
 }
 
+/// In large sweeps neighbours in the order share one time of sending. The next probe of one is not the last of the other.
+#[test]
+fn neighbours_that_share_a_time_of_sending_do_not_wait_for_each_other() {
+    let scope = scope("198.18.0.0/16", "1-33");
+    // What comes too fast is lost, in bursts: neighbours together.
+    let rules =
+        SimRules { otherwise: Behaviour::Closed, capacity_pps: Some(1_900_000.0), ..SimRules::default() };
+    let network = SimNetwork::new(rules, []);
+    let plan = Plan {
+        rate: NonZeroU32::new(2_000_000),
+        host_rate: None,
+        wanted: StateSet::default(),
+        ..plan(scope, 1)
+    };
+    let (outcome, _) = sweep(&plan, &network);
+    let ledger = outcome.report.ledger;
+    assert_eq!(ledger.closed, ledger.declared);
+    let took = outcome.report.duration_ms;
+    assert!(took < 5000, "{took} ms");
+}
+
 #[test]
 fn every_target_gets_its_state_through_duplicates_and_reordering() {
     for seed in seeds() {

@@ -46,8 +46,9 @@ impl SendTimes {
         self.first.store(first, Ordering::Relaxed);
     }
 
+    /// Which of the times is the one of this position.
     #[inline]
-    fn block_of(&self, position: u64) -> usize {
+    pub fn block_of(&self, position: u64) -> usize {
         ((position - self.first.load(Ordering::Relaxed)) >> self.block_shift) as usize
     }
 

@@ -9,12 +9,14 @@ use super::programs::Programs;
 use crate::link::packet::PacketReceive;
 use crate::wire::frame::parse_ip;
 
-/// Answers that are handled in one go, so that a flood cannot keep the receiver from looking after itself.
-const MOST_AT_ONCE: usize = 1 << 14;
+/// Answers that are handled in one go: what the ring of 8 MiB holds, so that all that was there at the beginning is
+/// among them; and no more, so that a flood cannot keep the receiver from looking after itself.
+const MOST_AT_ONCE: usize = (8 << 20) / 80;
 
-/// How long the receiver sleeps where nothing is there: nobody wakes it, because to be woken for every answer would
-/// cost more than the answers do. The ring holds many times what comes in that long.
-const NAP: Duration = Duration::from_micros(500);
+/// How long the receiver sleeps once it has emptied the ring. Nobody wakes it, because to be woken for every answer
+/// would cost more than the answers do; and to look all the time would cost the writer of the ring, who would find every
+/// line of it in the other processor's cache. The ring holds what comes in within twenty times as long.
+const NAP: Duration = Duration::from_millis(1);
 
 /// `struct short_answer` and `struct long_answer` of the programs: where their parts stand.
 const TIME_AT: usize = 0;
@@ -42,18 +44,15 @@ impl XdpReceive {
 impl Receive for XdpReceive {
     fn receive(&mut self, timeout: Duration, each: &mut dyn FnMut(Arrival)) -> Result<(), LinkError> {
         let offset = self.offset;
-        let mut any = false;
         for ear in &mut self.ears {
             for _ in 0..MOST_AT_ONCE {
                 let Some(answer) = ear.answers.next() else { break };
-                any = true;
                 if let Some(arrival) = arrival(&answer, offset) {
                     each(arrival);
                 }
             }
         }
-        let timeout = if any { Duration::ZERO } else { timeout.min(NAP) };
-        self.elsewhere.receive(timeout, each)
+        self.elsewhere.receive(timeout.min(NAP), each)
     }
 
     fn dropped(&mut self) -> Result<u64, LinkError> {

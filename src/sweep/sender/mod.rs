@@ -97,6 +97,9 @@ pub struct Sender<'a, T> {
     lot: u64,
     /// The next position of this lap.
     cursor: u64,
+    /// Where the walk is among the times of sending, of which several targets may share one: the last time was long
+    /// enough ago, or was that of this lap's own probes.
+    passed: Option<usize>,
     /// What is about to be probed.
     ahead: Vec<Ahead>,
     /// Whether this lap has found anything to do, so that another must follow.
@@ -143,6 +146,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             caller: (number == 0).then(|| Caller::new(board.plan.paths())),
             capped_pps: canaries::capped_pps(board.plan, networks),
             lot: board.plan.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
+            passed: None,
             ahead: Vec::with_capacity(AHEAD),
             lap_worked: false,
             lap_found: 0,
@@ -162,7 +166,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
     /// Begins with the tile that the board was turned to. What was learned of hosts and rates remains.
     pub fn turn(&mut self) {
         self.stretch = stretch(self.board.table.tile(), self.number, self.board.senders.len());
-        self.cursor = self.stretch.start;
+        (self.cursor, self.passed) = (self.stretch.start, None);
         // Those who waited for a slot have answered meanwhile.
         self.caps.clear();
         (self.lap_worked, self.lap_found, self.set_aside) = (false, 0, [0; 2]);
@@ -269,11 +273,13 @@ impl<'a, T: Transmit> Sender<'a, T> {
                     }
                 }
                 // A target that was probed less than a second ago holds up the walk: those behind it were probed later.
-                if cell.sent() > 0 {
+                let block = self.board.times.block_of(position);
+                if cell.sent() > 0 && self.passed != Some(block) {
                     let elapsed = self.board.times.elapsed(position, now);
                     if elapsed < space {
                         return Some(now + (space - elapsed));
                     }
+                    self.passed = Some(block);
                 }
                 self.lap_worked = true;
                 self.lap_found += 1;
@@ -309,7 +315,7 @@ impl<'a, T: Transmit> Sender<'a, T> {
             (None, None) => {}
         }
         if std::mem::take(&mut self.lap_worked) {
-            self.cursor = self.stretch.start;
+            (self.cursor, self.passed) = (self.stretch.start, None);
             self.lap_found = 0;
             self.set_aside = [0, self.set_aside[0]];
             let share = self.last_sent.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
