@@ -66,7 +66,7 @@ impl Framer {
     #[inline(always)]
     pub fn frame(&self, probe: &Probe, room: Option<&mut [u8]>) -> Result<Fate, LinkError> {
         self.fence.check(probe)?;
-        let (template, next_hop) = match self.lanes.way(probe.ip) {
+        let (template, next_hop) = match self.lanes.way(&probe.ip) {
             Way::Frame(template, next_hop) => (template, next_hop),
             Way::Nobody => return Ok(self.tell_nobody(probe)),
             Way::NotYet => return Ok(Fate::NotNow),

@@ -101,14 +101,16 @@ impl Lanes {
         self.at(ip).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |prepared| prepared.lane.source)
     }
 
-    /// How a probe to `ip` gets there.
+    /// How a probe to `ip` gets there. By reference: a copy made for the call would be read in other pieces than it was
+    /// written in, and so not before everything written earlier has left the processor; which is, over XDP, a ring that
+    /// another processor had last.
     #[inline]
-    pub(super) fn way(&self, ip: IpAddr) -> Way<'_> {
-        let Some(prepared) = self.at(ip) else { return Way::None };
+    pub(super) fn way(&self, ip: &IpAddr) -> Way<'_> {
+        let Some(prepared) = self.at(*ip) else { return Way::None };
         match &prepared.lane.next_hop {
             NextHop::Router(_) if prepared.next_hop == UNKNOWN => Way::NotYet,
             NextHop::Router(_) => Way::Frame(&prepared.template, None),
-            NextHop::Each(neighbours) => match neighbours.presence(ip) {
+            NextHop::Each(neighbours) => match neighbours.presence(*ip) {
                 Presence::At(mac) => Way::Frame(&prepared.template, Some(mac)),
                 Presence::Nobody => Way::Nobody,
                 // Whoever lays out lanes makes sure that everybody in them is known.
