@@ -8,6 +8,7 @@
 #   sending  one sending thread to a device that drops everything: frames a second, counted at the device. "bare" is
 #            no scanner but a loop that hands the kernel the same frame again and again, by a ring like portreeve's:
 #            what is left to gain
+#   rates    the xdp engine's rate as it is asked for, and as the other end of the wire counts it
 #
 # The scanners take turns. They share the machine with what they scan, so that the ratios say more than the figures.
 # Nothing leaves: each setting runs in network namespaces without a way out, on 198.18.0.0/15 and 192.0.2.0/24 only. Root,
@@ -27,7 +28,7 @@ REPO=$(dirname -- "$SCRIPTS")
 
 usage() {
     cat <<'END'
-usage: scripts/compare.sh [wire|lab|sending|all] [OPTIONS]
+usage: scripts/compare.sh [wire|lab|sending|rates|all] [OPTIONS]
 
 options:
   --rounds N       runs of each scanner (5)
@@ -49,7 +50,7 @@ die() {
 parse_options() {
     setting=all rounds=5 tries=1 network=198.18.0.0/16 ports=32 results=/dev/null portreeve='' examples=''
     scanners='xdp packet masscan zmap'
-    case ${1:-} in wire | lab | sending | all) setting=$1 && shift ;; esac
+    case ${1:-} in wire | lab | sending | rates | all) setting=$1 && shift ;; esac
     while (($# > 0)); do
         case $1 in
             --nmap) scanners+=' nmap' && shift ;;
@@ -173,7 +174,7 @@ main() {
     show_versions
     tell
     local each
-    for each in wire lab sending; do
+    for each in wire lab sending rates; do
         [[ $setting != "$each" && $setting != all ]] || "compare_$each"
     done
 }

@@ -42,15 +42,16 @@ set xtics nomirror scale 0
 set ytics nomirror
 set border 3
 set yrange [0:*]
-set offsets 0.5,0.5,graph 0.2,0
+set offsets 0.5,0.5,graph 0.12,0
 colour(name) = name eq 'xdp' ? 0x0b6e4f : name eq 'packet' ? 0x5fb49c : 0x9aa0a6
-draw = "using 0:2:(colour(strcol(1))):xtic(1) with boxes lc rgb variable"
-set title 'There and back, all answered by XDP'
+said = 'using 0:2:(colour(strcol(1))):xtic(sprintf("%s\n%.1f %%", strcol(1), \$3)) with boxes lc rgb variable'
+draw = 'using 0:2:(colour(strcol(1))):xtic(1) with boxes lc rgb variable'
+set title 'There and back, all answered by XDP; states said'
 set ylabel '1000 targets a second'
-plot '$work/wire' @draw, '' using 0:2:(sprintf("%g\n%.1f %% said", \$2, \$3)) with labels offset 0,1.2
-set title 'A /16 x 6 ports, real TCP stack'
+plot '$work/wire' @said, '' using 0:2:(sprintf('%g', \$2)) with labels offset 0,0.7
+set title 'A /16 x 6, real TCP stack; states said'
 set ylabel 'seconds (less is better)'
-plot '$work/lab' @draw, '' using 0:2:(sprintf("%g s\n%.1f %% said", \$2, \$3)) with labels offset 0,1.2
+plot '$work/lab' @said, '' using 0:2:(sprintf('%g', \$2)) with labels offset 0,0.7
 set title 'Sending only, into a veth'
 set ylabel '1000 frames a second'
 plot '$work/veth' @draw, '' using 0:2:(sprintf('%g', \$2)) with labels offset 0,0.7

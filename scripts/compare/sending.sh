@@ -53,13 +53,15 @@ inside_swallow() {
 
 # send_in_turn NAME SCANNERS
 send_in_turn() {
-    local round scanner work runs
+    local round scanner work runs kpps
     work=$(mktemp -d)
     runs=$work/runs
     cd -- "$work"
     for ((round = 1; round <= rounds; round++)); do
         for scanner in $2; do
-            [[ $scanner == nmap ]] || note "$1" "$scanner" - "$(frames_per_second "send_$scanner")" - -
+            [[ $scanner != nmap ]] || continue
+            read -r kpps _ < <(frames_per_second "send_$scanner")
+            note "$1" "$scanner" - "$kpps" - -
         done
     done
     table 4
@@ -95,7 +97,8 @@ send_zmap() {
 }
 
 # Samples what the device has taken, every 50 ms, while the command runs; prints kilo-frames a second over the middle
-# three fifths of the time in which it took any. So neither the start nor the waiting at the end counts.
+# three fifths of the time in which it took any, so that neither the start nor the waiting at the end counts, and in the
+# fullest second.
 frames_per_second() {
     local pid
     "$1" >log 2>&1 &
@@ -111,14 +114,54 @@ frames_per_second() {
             for (n = 2; n <= NR; n++) if (frames[n] > frames[n - 1]) { if (!begin) begin = n - 1; end = n }
             if (end - begin < 10) { print "too few samples" >"/dev/stderr"; exit 1 }
             from = begin + int((end - begin) / 5); to = end - int((end - begin) / 5)
-            printf "%.0f\n", (frames[to] - frames[from]) / (at[to] - at[from]) / 1000
+            for (late = from; late <= to; late++) {
+                while (at[late] - at[early + 1] >= 1) early++
+                if (early && late > early) {
+                    in_second = (frames[late] - frames[early]) / (at[late] - at[early])
+                    if (in_second > fullest) fullest = in_second
+                }
+            }
+            printf "%.1f %.1f\n", (frames[to] - frames[from]) / (at[to] - at[from]) / 1000, fullest / 1000
         }' samples || { cat log >&2 && die "$1 sent nothing that could be measured"; }
 }
 
-# ifb and the other end of a wire count what they take as received, the others as sent; nothing else arrives here.
+# ifb counts what it takes as received, the others as sent; nothing else arrives here. The other end of a wire counts
+# it as received, and may answer.
 frames_taken() {
     local line
     while read -r -a line; do
-        case ${line[0]} in sink0: | far:) echo $((line[2] + line[10])) ;; esac
+        case ${line[0]} in
+            sink0:) echo $((line[2] + line[10])) ;;
+            far:) echo "${line[2]}" ;;
+        esac
     done <"$counters"
+}
+
+# --- rates -----------------------------------------------------------------------------------------------------
+
+RATES=(10000 100000 500000 1000000 2000000)
+
+compare_rates() {
+    ((EUID == 0)) || { printf 'rates on the wire need root and are left out\n' >&2 && return; }
+    printf '\n== a rate as it is asked for, and as the other end counts it ==\n'
+    "$SCRIPTS/lab-wire.sh" "$examples/lab-responder" 198.18.0.0/15 "$BASH" "$SELF" inside-rates
+}
+
+inside_rates() {
+    local far work rate kpps fullest
+    work=$(mktemp -d)
+    cd -- "$work"
+    read -r far < <(ip netns pids responder)
+    counters=/proc/$far/net/dev
+    for rate in "${RATES[@]}"; do
+        read -r kpps fullest < <(frames_per_second send_at_rate)
+        awk -v rate="$rate" -v kpps="$kpps" -v fullest="$fullest" 'BEGIN { printf "%8d: %6.2f %%, in the fullest second %6.2f %%\n", \
+            rate, kpps * 100000 / rate, fullest * 100000 / rate }'
+    done
+    rm -rf -- "$work"
+}
+
+send_at_rate() {
+    timeout -s INT 6 "$portreeve" sweep 198.18.0.0/15 --ports 1-200 --engine xdp --rate "$rate" --host-rate none --network-rate none \
+        --no-verify --authorization "compare.sh" --states open --format jsonl --output found
 }

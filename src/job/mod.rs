@@ -18,7 +18,7 @@ mod second_look;
 pub mod settle;
 pub mod vitals;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -261,9 +261,9 @@ impl Course<'_> {
         now: &dyn Fn() -> Timestamp,
     ) -> Result<Outcome, JobError> {
         let Course { plan, clock, allowlist, second_look, .. } = self;
-        let mut keeper = Keeper { listener, opens: HashMap::new() };
+        let mut keeper = Keeper { listener, opens: Vec::new() };
         let swept = sweep(&plan, self.ends, &clock, self.interrupt, &mut keeper);
-        let opens: Vec<Observation> = keeper.opens.into_values().collect();
+        let opens = last_words(keeper.opens);
         listener.swept();
         let mut swept = swept?;
         let is_backed = self.backing.holds(&mut swept);
@@ -290,17 +290,31 @@ impl Course<'_> {
     }
 }
 
+/// Of several words on one target, the last.
+fn last_words(mut said: Vec<Observation>) -> Vec<Observation> {
+    said.sort_by_key(|observation| observation.target);
+    said.dedup_by(|later, earlier| {
+        let is_same = later.target == earlier.target;
+        if is_same {
+            *earlier = *later;
+        }
+        is_same
+    });
+    said
+}
+
 /// Keeps what policy must judge, and passes everything on.
 struct Keeper<'a> {
     listener: &'a mut dyn Listener,
-    opens: HashMap<Target, Observation>,
+    /// Whoever has accepted a handshake, in the order of hearing. A list, because a map of as many as a whole network
+    /// may have would take several times the room, beside the table of the sweep.
+    opens: Vec<Observation>,
 }
 
 impl Observer for Keeper<'_> {
     fn observed(&mut self, observation: &Observation) -> io::Result<()> {
-        // Somebody has accepted a handshake; of two words on one target the later counts.
         if matches!(observation.state, State::Open | State::Conflict) {
-            self.opens.insert(observation.target, *observation);
+            self.opens.push(*observation);
         }
         self.listener.observed(observation)
     }

@@ -56,6 +56,10 @@ impl Carrier {
     }
 }
 
+/// Bytes of the receive ring for what comes in by other devices than those with an XDP program: 25,000 replies, which
+/// is some 100 ms of what a packet socket can carry.
+const ELSEWHERE_RING_BYTES: usize = 4 << 20;
+
 /// Finds the first step of each path, and opens the links that the paths need.
 pub(super) fn open(
     wanted: &Wanted<'_>,
@@ -69,10 +73,16 @@ pub(super) fn open(
     let knowledge = Knowledge::new();
     let block = (source_ports.first, source_ports.last());
     // First of all, because nothing else needs as much privilege.
-    let hear = |deaf_to: &[u32]| {
-        PacketReceive::open(block, wanted.receive_ring_bytes, deaf_to, knowledge.clone(), clock)
+    let hear = |deaf_to: &[u32], ring_bytes: usize| {
+        PacketReceive::open(
+            block,
+            ring_bytes.min(wanted.receive_ring_bytes),
+            deaf_to,
+            knowledge.clone(),
+            clock,
+        )
     };
-    let receive = hear(&[])?;
+    let receive = hear(&[], wanted.receive_ring_bytes)?;
     let paths = wanted.routes.hops().iter().map(|hop| find_path(wanted, hop, clock, aside));
     let paths = paths.collect::<Result<Vec<_>, _>>()?;
     // One gateway that is silent leaves its own targets unknown. Where there is no other way, nothing could be seen.
@@ -98,7 +108,8 @@ pub(super) fn open(
                 Ok(Box::new(transmit))
             })?;
             said.push_str(about_devices(&devices));
-            (vec![transmit], Box::new(XdpReceive::new(devices, hear(&deaf_to)?, clock)) as Box<dyn Receive>)
+            let elsewhere = hear(&deaf_to, ELSEWHERE_RING_BYTES)?;
+            (vec![transmit], Box::new(XdpReceive::new(devices, elsewhere, clock)) as Box<dyn Receive>)
         }
     };
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
