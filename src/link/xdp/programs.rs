@@ -28,6 +28,10 @@ const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer with CONFIG_BPF_E
 /// Frames of one round, within which nothing else is done on that processor. The list of those in flight holds more.
 const BATCH: u32 = 64;
 
+/// `struct sending` of the programs: how many words it has, and which says that it has run.
+const SENDING_WORDS: usize = 8;
+const BEGUN_AT: usize = 5;
+
 /// How a device hands packets to the program that receives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
@@ -141,6 +145,17 @@ impl Programs {
     /// These programs, for the thread that runs them.
     pub fn share(&self) -> Runner {
         Runner(Arc::clone(&self.ebpf))
+    }
+
+    /// Whether the program that sends has run, and will take what stands in the ring.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn has_begun(&self) -> Result<bool, LinkError> {
+        let unknown = |error: Failure| broken("ask whether probes are sent", &self.interface, error);
+        let map = self.ebpf.map("sending").ok_or_else(|| unknown(boxed(NoSuch("sending"))))?;
+        let map = Array::<_, [u32; SENDING_WORDS]>::try_from(map).map_err(|error| unknown(boxed(error)))?;
+        map.get(&0, 0).map(|state| state[BEGUN_AT] > 0).map_err(|error| unknown(boxed(error)))
     }
 
     fn map(&self, name: &'static str) -> Result<&MapData, LinkError> {
