@@ -17,6 +17,7 @@ use super::super::LinkError;
 use super::super::fence::Fence;
 use super::{SLOT_LEN, SLOTS, failed};
 use crate::link::ring::RingMemory;
+use crate::wire::syn::MAX_SYN_LEN;
 
 /// Compiled from the source beside it by `scripts/bpf.sh`; CI compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("bpf/probe.bpf.o");
@@ -81,36 +82,63 @@ pub(super) struct Setting<'a> {
     pub frame_len: usize,
 }
 
+/// The programs in the kernel, told the scope. Nothing is attached yet.
+pub(super) struct Loaded(Ebpf);
+
+/// Loads them.
+///
+/// # Errors
+/// Without the capabilities, or on an old kernel.
+pub(super) fn load(setting: &Setting<'_>) -> Result<Loaded, LinkError> {
+    let name = setting.interface;
+    let (first, last) = setting.source_ports;
+    let (four, six) = prefixes(setting.fence);
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("scope4", four.len().max(1) as u32)
+        .map_max_entries("scope6", six.len().max(1) as u32)
+        .override_global("ports", setting.fence.port_bits(), true)
+        .override_global("first_source_port", &first, true)
+        .override_global("last_source_port", &last, true)
+        .override_global("device", &setting.interface_index, true);
+    let run_len = setting.frame_len as u32;
+    loader.override_global("run_len", &run_len, true);
+    let mut ebpf = loader.load(OBJECT).map_err(|error| broken("load BPF programs", name, error))?;
+    fill_scope(&mut ebpf, name, &four, &six)?;
+    for program in ["sent", "lost", "enlist"] {
+        let loaded = tracepoint(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
+        loaded.map_err(|error| broken("load the BPF programs that hear of refused frames", name, error))?;
+    }
+    for program in ["send", "receive"] {
+        let loaded = xdp(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
+        loaded.map_err(|error| broken("load the BPF programs that send and receive", name, error))?;
+    }
+    Ok(Loaded(ebpf))
+}
+
+/// Loads them for no device, and has the one that sends run once, with nothing to send.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(super) fn rehearse() -> Result<(), LinkError> {
+    let nowhere = Fence::new([], []);
+    let interface = "this host";
+    let frame_len = MAX_SYN_LEN;
+    let setting =
+        Setting { interface, interface_index: 0, source_ports: (0, 0), fence: &nowhere, frame_len };
+    let runner = Runner(Arc::new(load(&setting)?.0));
+    let run = runner.send(&[0; MAX_SYN_LEN], 1);
+    run.map_err(|cause| failed("run the BPF program that sends", interface, cause, REMEDY))
+}
+
 impl Programs {
-    /// Loads and attaches them. From then on the host no longer sees resets that answer our probes.
+    /// Attaches what has been loaded. From then on the host no longer sees resets that answer our probes.
     ///
     /// # Errors
     /// Without the capabilities, on an old kernel, or where another program is attached already.
-    pub fn load(setting: &Setting<'_>) -> Result<Self, LinkError> {
+    pub fn attach(loaded: Loaded, setting: &Setting<'_>) -> Result<Self, LinkError> {
         let name = setting.interface;
-        let (first, last) = setting.source_ports;
-        let (four, six) = prefixes(setting.fence);
-        let mut loader = EbpfLoader::new();
-        loader
-            .map_max_entries("scope4", four.len().max(1) as u32)
-            .map_max_entries("scope6", six.len().max(1) as u32)
-            .override_global("ports", setting.fence.port_bits(), true)
-            .override_global("first_source_port", &first, true)
-            .override_global("last_source_port", &last, true)
-            .override_global("device", &setting.interface_index, true);
-        let run_len = setting.frame_len as u32;
-        loader.override_global("run_len", &run_len, true);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| broken("load BPF programs", name, error))?;
-        fill_scope(&mut ebpf, name, &four, &six)?;
-        for program in ["sent", "lost", "enlist"] {
-            let loaded = tracepoint(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
-            loaded
-                .map_err(|error| broken("load the BPF programs that hear of refused frames", name, error))?;
-        }
-        for program in ["send", "receive"] {
-            let loaded = xdp(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
-            loaded.map_err(|error| broken("load the BPF programs that send and receive", name, error))?;
-        }
+        let Loaded(mut ebpf) = loaded;
         for (program, point) in [("sent", "xdp_devmap_xmit"), ("lost", "xdp_redirect_err")] {
             let attached =
                 tracepoint(&mut ebpf, program).and_then(|p| p.attach(point).map(|_| ()).map_err(boxed));
