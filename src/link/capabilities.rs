@@ -8,7 +8,7 @@ pub enum Capability {
     NetAdmin = 12,
     /// To make packets by itself.
     NetRaw = 13,
-    /// Almost anything; it stands in for the two below.
+    /// Almost anything; for BPF it stands in for the others.
     SysAdmin = 21,
     /// To observe the kernel.
     Perfmon = 38,

@@ -10,7 +10,8 @@ use crate::sweep::cookie::SourcePorts;
 const ABOUT: &str = "xdp";
 
 /// Where the kernel does not say what a device can do.
-const TRY: &str = "sweep one address with --engine xdp, when nobody minds: attaching a program may reset the link";
+const TRY: &str =
+    "sweep one address with --engine xdp, when nobody minds: attaching a program may reset the link";
 
 /// The facts of the host, then those of each device on the way. What is missing is a fault only where the engine is
 /// wanted.
@@ -68,7 +69,8 @@ fn of_card(card: &Card, name: &str, missing: Mark) -> Vec<Fact> {
         }
         Sends::No => fact(missing, ABOUT, format!("{name}: {}", card.refusal()), card.advice()),
         Sends::Unknown => {
-            let says = "whether it takes frames from XDP (ndo_xdp_xmit) is not known; the kernel says so since 6.3";
+            let says =
+                "whether it takes frames from XDP (ndo_xdp_xmit) is not known; the kernel says so since 6.3";
             fact(doubt, ABOUT, format!("{driver}: {says}"), TRY)
         }
     };
@@ -90,5 +92,10 @@ fn effect(card: &Card, name: &str) -> Fact {
         "a sweep would attach a program to {name} {way}; resets from targets to the ports that probes come from{block} \
          then do not reach this host, everything else passes; and a thread keeps a processor busy"
     );
-    fact(Mark::Aside, ABOUT, says, "some network cards reset their link for a moment when a program is attached")
+    fact(
+        Mark::Aside,
+        ABOUT,
+        says,
+        "some network cards reset their link for a moment when a program is attached",
+    )
 }

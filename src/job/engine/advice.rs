@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::config::options::EngineChoice;
+use crate::config::options::{Cap, EngineChoice};
 use crate::config::settings::Settings;
 use crate::link::route::{Hop, HopKind, RoutePlan};
 use crate::link::xdp::card::{Card, Sends};
@@ -39,8 +39,8 @@ fn reach(settings: &Settings, scope: &Scope, ceiling: NonZeroU32) -> u64 {
         Some(Some(pps)) => many * u128::from(pps.get()),
         None => many * u128::from(usual),
     };
-    let host = settings.host_rate.map(|cap| cap.pps());
-    let network = settings.network_rate.map(|cap| cap.pps());
+    let host = settings.host_rate.map(Cap::pps);
+    let network = settings.network_rate.map(Cap::pps);
     let by_hosts = cap(host, defaults::HOST_RATE_PPS, scope.hosts().into());
     let by_networks = cap(network, defaults::NETWORK_RATE_PPS, networks(scope));
     let reach = by_hosts.min(by_networks).min(ceiling.get().into());
@@ -79,7 +79,7 @@ pub fn takes_frames(hop: &Hop) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::{Cap, Rate};
+    use crate::config::options::Rate;
     use crate::target::ports::PortSet;
 
     fn scope(range: &str) -> Scope {

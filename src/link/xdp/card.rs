@@ -126,7 +126,9 @@ impl Card {
     /// What to do about that.
     pub fn vacate(&self) -> String {
         let id = self.attached.first().map_or(0, |(id, _)| *id);
-        format!("`bpftool prog show id {id}` says what it is; end whatever attached it, or use --engine packet")
+        format!(
+            "`bpftool prog show id {id}` says what it is; end whatever attached it, or use --engine packet"
+        )
     }
 }
 
@@ -137,10 +139,10 @@ fn decode(body: &[u8]) -> io::Result<Card> {
     for attribute in NlasIterator::new(body.get(LINK_HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| undecodable(&error))?;
         match attribute.kind() {
-            IFLA_LINKINFO => card.driver = inside(attribute.value(), IFLA_INFO_KIND).map(text),
+            IFLA_LINKINFO => card.driver = inside(attribute.value(), IFLA_INFO_KIND).map(|kind| text(&kind)),
             IFLA_XDP => card.attached = attached(attribute.value()),
-            IFLA_PARENT_DEV_NAME => parent = Some(text(attribute.value().to_vec())),
-            IFLA_PARENT_DEV_BUS_NAME => bus = Some(text(attribute.value().to_vec())),
+            IFLA_PARENT_DEV_NAME => parent = Some(text(attribute.value())),
+            IFLA_PARENT_DEV_BUS_NAME => bus = Some(text(attribute.value())),
             _ => {}
         }
     }
@@ -157,7 +159,8 @@ fn driver(bus: &str, device: &str) -> Option<String> {
     if [bus, device].iter().any(|name| name.contains('/') || name.starts_with('.')) {
         return None;
     }
-    let link = std::fs::read_link(Path::new("/sys/bus").join(bus).join("devices").join(device).join("driver"));
+    let link =
+        std::fs::read_link(Path::new("/sys/bus").join(bus).join("devices").join(device).join("driver"));
     Some(link.ok()?.file_name()?.to_string_lossy().into_owned())
 }
 
@@ -179,8 +182,8 @@ fn inside(nest: &[u8], kind: u16) -> Option<Vec<u8>> {
     NlasIterator::new(nest).flatten().find(is_it).map(|attribute| attribute.value().to_vec())
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
 /// What the device says that it does with XDP; nothing where the kernel has no such question.
@@ -259,7 +262,9 @@ mod tests {
         let two = [attribute(2, &[4]), attribute(4, &number(0)), attribute(6, &number(8))].concat();
         let card = decode(&link(&[info.clone(), none])).expect("a link");
         assert_eq!((card.driver.as_deref(), card.occupied()), (Some("veth"), None));
-        for (xdp, says) in [(one, "(id 17) is attached to it natively"), (two, "(id 8) is attached to it in generic")] {
+        for (xdp, says) in
+            [(one, "(id 17) is attached to it natively"), (two, "(id 8) is attached to it in generic")]
+        {
             let card = decode(&link(&[info.clone(), attribute(IFLA_XDP, &xdp)])).expect("a link");
             assert_eq!(card.attached.len(), 1);
             let occupied = card.occupied().expect("a program");
@@ -293,7 +298,8 @@ mod tests {
     fn no_body_of_an_answer_makes_it_panic() {
         let info = attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0"));
         let xdp = attribute(IFLA_XDP, &attribute(4, &17_u32.to_ne_bytes()));
-        let parent = [attribute(IFLA_PARENT_DEV_NAME, b"../x\0"), attribute(IFLA_PARENT_DEV_BUS_NAME, b"pci\0")];
+        let parent =
+            [attribute(IFLA_PARENT_DEV_NAME, b"../x\0"), attribute(IFLA_PARENT_DEV_BUS_NAME, b"pci\0")];
         let body = link(&[info, xdp, parent.concat()]);
         for length in 0..body.len() {
             let _ = decode(&body[..length]);

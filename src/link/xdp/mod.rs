@@ -81,9 +81,7 @@ impl Device {
         let card = Card::of(options.interface_index)?;
         match card.sends() {
             Sends::Yes | Sends::Unknown => Ok(Device { programs }),
-            Sends::PerhapsAttached | Sends::No => {
-                Err(no_xdp(card.refusal(), card.advice().to_owned()))
-            }
+            Sends::PerhapsAttached | Sends::No => Err(no_xdp(card.refusal(), card.advice().to_owned())),
         }
     }
 

@@ -27,7 +27,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 10_000;
 
 /// What to do where it never does.
-const GIVE_WAY: &str = "leave this host a processor to spare, which the xdp engine keeps busy; or use --engine packet";
+const GIVE_WAY: &str =
+    "leave this host a processor to spare, which the xdp engine keeps busy; or use --engine packet";
 
 /// What to do where the kernel refuses.
 const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer; or use --engine packet";

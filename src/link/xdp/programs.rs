@@ -124,8 +124,7 @@ pub(super) fn rehearse() -> Result<(), LinkError> {
     let nowhere = Fence::new([], []);
     let interface = "this host";
     let frame_len = MAX_SYN_LEN;
-    let setting =
-        Setting { interface, interface_index: 0, source_ports: (0, 0), fence: &nowhere, frame_len };
+    let setting = Setting { interface, interface_index: 0, source_ports: (0, 0), fence: &nowhere, frame_len };
     let runner = Runner(Arc::new(load(&setting)?.0));
     let run = runner.send(&[0; MAX_SYN_LEN], 1);
     run.map_err(|cause| failed("run the BPF program that sends", interface, cause, REMEDY))
