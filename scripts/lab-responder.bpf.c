@@ -105,3 +105,22 @@ int respond(struct xdp_md *ctx) {
     }
     return XDP_PASS;
 }
+
+// A network that takes everything and answers nothing: what TCP comes in is dropped at once.
+SEC("xdp")
+int swallow(struct xdp_md *ctx) {
+    void *data = (void *)(long)ctx->data;
+    void *end = (void *)(long)ctx->data_end;
+    struct ethhdr *eth = data;
+    struct iphdr *ip = (void *)(eth + 1);
+    if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+        return XDP_PASS;
+    return ip->protocol == IPPROTO_TCP ? XDP_DROP : XDP_PASS;
+}
+
+// The other end of the wire, where nobody else takes frames by XDP: without any program, a veth device leaves what its
+// peer answers by XDP_TX in its ring.
+SEC("xdp")
+int pass(struct xdp_md *ctx) {
+    return XDP_PASS;
+}

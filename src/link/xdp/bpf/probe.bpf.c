@@ -262,6 +262,33 @@ static __always_inline int is_ours(const struct sending *mine) {
     return mine->in_flight > 0 && bpf_get_current_pid_tgid() == mine->thread;
 }
 
+// What a device has said of the oldest frames in flight.
+struct outcome {
+    __u32 taken;
+    __u32 refused;
+};
+
+// One frame of those. A loop of the kernel's, because the verifier follows any other through all of its turns.
+static long settle(__u32 at, void *context) {
+    const struct outcome *outcome = context;
+    struct sending *mine = state();
+    if (!mine || mine->in_flight == 0)
+        return 1;
+    __u32 *number = entry(0, mine->first_in_flight);
+    if (!number)
+        return 1;
+    mine->first_in_flight += 1;
+    mine->in_flight -= 1;
+    if (at >= outcome->taken) {
+        send_again(mine, *number);
+        return 0;
+    }
+    struct slot *slot = slot_at(*number);
+    if (slot)
+        __sync_lock_test_and_set(&slot->status, STATUS_FREE);
+    return 0;
+}
+
 // include/trace/events/xdp.h, xdp_devmap_xmit: from device, to device, sent, drops, error. What a device does not take are
 // the last ones that it was given (include/linux/netdevice.h, ndo_xdp_xmit), so the first in flight are those that left.
 SEC("raw_tp/xdp_devmap_xmit")
@@ -269,23 +296,8 @@ int sent(struct bpf_raw_tracepoint_args *ctx) {
     struct sending *mine = state();
     if (!mine || !is_ours(mine))
         return 0;
-    __u32 taken = (__u32)ctx->args[2], refused = (__u32)ctx->args[3];
-    for (__u32 at = 0; at < 64; at++) {
-        if (at >= taken + refused || mine->in_flight == 0)
-            break;
-        __u32 *number = entry(0, mine->first_in_flight);
-        if (!number)
-            break;
-        mine->first_in_flight += 1;
-        mine->in_flight -= 1;
-        if (at >= taken) {
-            send_again(mine, *number);
-            continue;
-        }
-        struct slot *slot = slot_at(*number);
-        if (slot)
-            __sync_lock_test_and_set(&slot->status, STATUS_FREE);
-    }
+    struct outcome outcome = {.taken = (__u32)ctx->args[2], .refused = (__u32)ctx->args[3]};
+    bpf_loop(outcome.taken + outcome.refused, settle, &outcome, 0);
     return 0;
 }
 
