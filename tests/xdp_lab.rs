@@ -108,6 +108,9 @@ fn whoever_may_not_is_told_what_is_missing() {
             assert!(status == Some(expected) && said.contains(&fact), "{said}");
         }
     }
+    let (status, said) =
+        said_before_wire("unshare --user --map-root-user \"$PORTREEVE\" doctor --engine xdp 198.18.0.1");
+    assert!(status == Some(2) && said.contains("cannot run here: this is a user namespace"), "{said}");
     // And the four that are asked for are enough, with nothing else of root's.
     let four = "-all,+net_raw,+bpf,+net_admin,+perfmon";
     let script = format!(

@@ -68,7 +68,7 @@ impl Prober {
         let thread = thread.map_err(|cause| failed("start a thread to send", name, cause, REMEDY))?;
         let prober =
             Prober { stop, thread: Some(thread), ended, interface: name.to_owned(), _waking: waking };
-        await_beginning(name, &prober.ended, || programs.has_begun())?;
+        await_beginning(name, &prober.ended, LOOKS, || programs.has_begun())?;
         Ok(prober)
     }
 
@@ -101,9 +101,10 @@ impl Drop for Prober {
 fn await_beginning(
     interface: &str,
     ended: &Receiver<io::Error>,
+    looks: u32,
     mut has_begun: impl FnMut() -> Result<bool, LinkError>,
 ) -> Result<(), LinkError> {
-    for _ in 0..LOOKS {
+    for _ in 0..looks {
         // That is the pause, too.
         if let Ok(cause) = ended.recv_timeout(LOOK) {
             return Err(ended_by(interface, cause));
@@ -144,18 +145,19 @@ mod tests {
             looks += 1;
             Ok(looks == 30)
         };
-        assert!(await_beginning("wire", &ended, has_begun).is_ok());
+        assert!(await_beginning("wire", &ended, LOOKS, has_begun).is_ok());
         assert_eq!(looks, 30);
         // A refusal of the kernel is told at once, and by its own words.
         tell.send(io::Error::from_raw_os_error(libc::EINVAL)).expect("somebody who hears it");
-        let error = await_beginning("wire", &ended, || panic!("it has ended")).expect_err("a refusal");
+        let error = await_beginning("wire", &ended, LOOKS, || panic!("it has ended")).expect_err("a refusal");
         assert!(error.to_string().contains("Invalid argument"), "{error}");
     }
 
     #[test]
     fn nobody_waits_for_ever() {
         let (_tell, ended) = channel();
-        let error = await_beginning("wire", &ended, || Ok(false)).expect_err("no patience left").to_string();
+        let error =
+            await_beginning("wire", &ended, 3, || Ok(false)).expect_err("no patience left").to_string();
         assert!(error.contains("begin to send") && error.contains("a processor to spare"), "{error}");
     }
 }
