@@ -59,9 +59,15 @@ impl Books {
 
     /// Lays out the books, where no cap has needed them so far.
     fn open(&mut self) {
-        if self.next_free.is_empty() {
+        if !self.are_open() {
             self.next_free = vec![0; self.members as usize];
         }
+    }
+
+    /// Whether anything is booked at all.
+    #[inline]
+    pub fn are_open(&self) -> bool {
+        !self.next_free.is_empty()
     }
 
     /// Counts in steps of this size.
@@ -127,7 +133,7 @@ impl Books {
     /// Reads these books.
     #[inline]
     pub fn warm(&self, books: impl Iterator<Item = u32>) {
-        if !self.next_free.is_empty() {
+        if self.are_open() {
             std::hint::black_box(books.fold(0, |sum, book| sum ^ self.next_free[book as usize]));
         }
     }
@@ -146,7 +152,7 @@ impl Books {
     /// When the next slot is, if it is not now.
     #[inline]
     pub fn free_at(&self, book: u32, now: Tick) -> Option<Tick> {
-        if self.next_free.is_empty() {
+        if !self.are_open() {
             return None;
         }
         let most = i64::from(self.gap_of_book(book)) * (MOST_WAITING as i64 + MOST_AT_ONCE as i64 + 1);
@@ -156,7 +162,7 @@ impl Books {
     /// Takes a slot that is free.
     #[inline]
     pub fn book(&mut self, book: u32, slot: Tick) {
-        if !self.next_free.is_empty() {
+        if self.are_open() {
             self.next_free[book as usize] = self.steps(slot).wrapping_add(self.gap_of_book(book)).max(1);
         }
     }
@@ -165,7 +171,7 @@ impl Books {
     /// enough again, if it is not now. They are made good just as far as one may be late for a slot.
     #[inline]
     pub fn room_at(&self, book: u32, now: Tick) -> Option<Tick> {
-        if self.next_free.is_empty() {
+        if !self.are_open() {
             return None;
         }
         let ahead = self.ahead(book, now, i64::from(self.late) + i64::from(self.gap))?;
@@ -175,7 +181,7 @@ impl Books {
     /// Uses up a slot, where there was room.
     #[inline]
     pub fn use_up(&mut self, book: u32, now: Tick) {
-        if !self.next_free.is_empty() {
+        if self.are_open() {
             let ahead = self.ahead(book, now, self.late.into()).unwrap_or(0);
             let next = self.steps(now).wrapping_add(ahead).wrapping_add(self.gap);
             self.next_free[book as usize] = next.max(1);
@@ -183,7 +189,7 @@ impl Books {
     }
 
     pub fn is_in_time(&self, slot: Tick, now: Tick) -> bool {
-        self.next_free.is_empty() || self.steps(now).wrapping_sub(self.steps(slot)) <= self.late
+        !self.are_open() || self.steps(now).wrapping_sub(self.steps(slot)) <= self.late
     }
 
     pub fn slow_down(&mut self, book: u32, cap: NonZeroU32, now: Tick) {

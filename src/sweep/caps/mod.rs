@@ -112,6 +112,9 @@ impl Caps {
     /// Asks to probe a target now. Where its slot is not now, the position is kept until it comes, and `false` said.
     #[inline]
     pub fn admit(&mut self, entry: Entry, position: u64, now: Tick) -> bool {
+        if !(self.hosts.are_open() || self.networks.are_open() || self.left.are_open()) {
+            return true;
+        }
         let Entry { host, network } = entry;
         let host_slot = self.hosts.free_at(host, now);
         let network_slot = self.networks.free_at(network, now);
