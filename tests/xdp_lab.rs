@@ -100,6 +100,7 @@ fn whoever_may_not_is_told_what_is_missing() {
         let (status, said) = said_before_wire(&sweep);
         assert_eq!(status, Some(2), "{said}");
         assert!(said.contains(says) && said.contains("setcap") && said.contains("--engine packet"), "{said}");
+        assert!(!said.contains("failed to"), "it is told before anything is tried: {said}");
         // The same words by the doctor, as a fault only if the engine is wanted.
         for (engine, mark, expected) in [("xdp", "FAULT", 2), ("auto", "info ", 0)] {
             let doctor = format!("setpriv {sets} \"$PORTREEVE\" doctor --engine {engine} 198.18.0.1");

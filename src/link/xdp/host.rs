@@ -125,7 +125,10 @@ impl Host {
 }
 
 /// Refuses to begin where it is certain that the engine cannot run.
-pub(super) fn require() -> Result<(), LinkError> {
+///
+/// # Errors
+/// What this host lacks.
+pub fn require() -> Result<(), LinkError> {
     match Host::look().lacks().into_iter().find(Lack::is_certain) {
         Some(lack) => Err(unable(&lack, None)),
         None => Ok(()),

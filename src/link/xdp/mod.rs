@@ -57,7 +57,6 @@ impl Device {
     /// Without the capabilities, on an old kernel, where another XDP program is attached already, or where the device
     /// does not send what XDP hands to it.
     pub fn open(options: &PacketOptions, source_ports: (u16, u16)) -> Result<Self, LinkError> {
-        host::require()?;
         let setting = Setting {
             interface: &options.interface,
             interface_index: options.interface_index,
