@@ -7,8 +7,9 @@
 //! - [`sync`]: the one place that atomics come from, so that the model checker can take them over.
 //! - [`wire`]: bytes and their meaning. Frames of probes going out, replies coming in. No input makes it panic.
 //! - [`link`]: probes out and replies in, as two small traits. `packet` goes past the kernel's network stack, `raw`
-//!   through it by packets of our own (this host, tunnels), `connect` by its connections, `sim` nowhere at all;
-//!   `switch` puts several together. Beside them, what the kernel knows of routes; who is there on a local network
+//!   through it by packets of our own (this host, tunnels), `connect` by its connections, `sim` nowhere at all; `xdp`
+//!   goes past it too, by programs in the kernel, for rates that `packet` does not carry; `switch` puts several
+//!   together. Beside them, what the kernel knows of routes; who is there on a local network
 //!   (`neighbour`), and who still is (`watcher`); the fence, which is the last look at where a probe goes, and the
 //!   fuse, which is another by the kernel.
 //! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).

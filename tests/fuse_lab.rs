@@ -185,6 +185,7 @@ fn no_fuse_no_sweep() {
         ),
         ("fuse | nft -f -; fuse --remove | nft -f -; fuse --remove | nft -f -", "", "no fuse is loaded"),
         ("fuse | nft -f -", "--engine connect", "cannot stand behind the connect engine (asked for)"),
+        ("fuse | nft -f -", "--engine xdp", "cannot stand behind the xdp engine"),
         ("fuse | nft -f -; PATH=/nowhere", "", "it is not in PATH"),
         (
             "fuse | nft -f -; sweep() { targets sweep --fuse \"$@\" 2>>$LAB_DIR/said; }; \

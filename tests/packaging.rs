@@ -182,6 +182,34 @@ fn what_is_packed_is_there_and_lies_where_the_units_look_for_it() {
     assert!(placed.contains("/usr/lib/systemd/system/portreeve-once.timer"));
 }
 
+#[test]
+fn the_drop_in_gives_the_daemon_what_the_xdp_engine_needs() {
+    let dropped = read(&root().join("packaging/examples/portreeve-xdp.conf"));
+    let unit = read(&root().join("packaging/portreeve.service"));
+    let values = |text: &str, key: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+    };
+    // Sets of capabilities add up.
+    for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        let all: BTreeSet<_> = [values(&unit, key), values(&dropped, key)].concat().into_iter().collect();
+        let needed = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON"].map(str::to_owned);
+        assert_eq!(all, BTreeSet::from(needed), "{key}");
+    }
+    // The program has one of its own from the package, so the others must be handed down by its file.
+    let own = read(&root().join("packaging/debian/postinst"));
+    assert!(own.contains("setcap cap_net_raw+ep "), "the package gives something else now");
+    let start = values(&unit, "ExecStart");
+    let expected = format!(
+        "+/usr/sbin/setcap \"cap_net_raw=ep cap_bpf,cap_net_admin,cap_perfmon=ei\" {}",
+        start.first().expect("a program")
+    );
+    assert_eq!(values(&dropped, "ExecStartPre").join(" "), expected);
+    // What the unit forbids of system calls is allowed behind it.
+    assert!(values(&unit, "SystemCallFilter").contains(&"~@privileged".to_owned()));
+    assert!(values(&dropped, "SystemCallFilter").contains(&"bpf".to_owned()), "{dropped}");
+}
+
 /// What a maintainer script does to a machine on which all programs do nothing but note how they were called. Those of
 /// these names fail, or those that are called with these words first.
 fn calls(script: &str, args: &[&str], failing: &[&str]) -> (Option<i32>, Vec<String>) {

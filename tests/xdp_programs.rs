@@ -31,6 +31,7 @@ type Case = (&'static str, fn());
 
 const CASES: &[Case] = &[
     ("what_is_in_scope_leaves_as_it_was_made", what_is_in_scope_leaves_as_it_was_made),
+    ("the_first_run_is_noted_whatever_comes_of_it", the_first_run_is_noted_whatever_comes_of_it),
     ("nothing_else_leaves", nothing_else_leaves),
     ("what_is_refused_is_sent_again_before_what_is_new", what_is_refused_is_sent_again_before_what_is_new),
     ("what_cannot_be_redirected_is_sent_again", what_cannot_be_redirected_is_sent_again),
@@ -131,6 +132,13 @@ impl Programs {
         (0..slots).map(status).collect()
     }
 
+    /// Whether `send` has run, as whoever opens the link asks for it.
+    fn has_begun(&self) -> bool {
+        let map: Array<&MapData, [u32; 8]> =
+            Array::try_from(self.0.map("sending").expect("a state")).expect("a state");
+        map.get(&0, 0).expect("a state")[5] > 0
+    }
+
     fn fenced(&self) -> u64 {
         let map: Array<&MapData, [u64; 2]> =
             Array::try_from(self.0.map("counts").expect("counts")).expect("counts");
@@ -170,6 +178,13 @@ fn what_is_in_scope_leaves_as_it_was_made() {
     assert_eq!(programs.send().0, XDP_DROP, "it has been taken");
     programs.flushed(1, 0);
     assert_eq!(programs.statuses(1), [FREE]);
+}
+
+fn the_first_run_is_noted_whatever_comes_of_it() {
+    let programs = Programs::load();
+    assert!(!programs.has_begun(), "to be loaded is not to run");
+    assert_eq!(programs.send().0, XDP_DROP, "there is nothing to send");
+    assert!(programs.has_begun());
 }
 
 fn nothing_else_leaves() {

@@ -8,6 +8,7 @@ use super::console::Format;
 use super::output::Place;
 use super::{Failure, Status, output};
 use crate::config::sources::Gathered;
+use crate::job::engine::advice;
 use crate::sink::csv;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::text::write_unresolved;
@@ -21,6 +22,9 @@ pub fn run(gathered: &Gathered, format: Format, place: Place) -> Result<Status, 
     let mut scope = settings.scope()?;
     if let Some(shard) = settings.shard {
         scope = scope.shard(shard.number, shard.of)?;
+    }
+    if format != Format::Jsonl {
+        advice::faster(settings, &scope, None).iter().for_each(|advice| output::note(advice));
     }
     let seed = settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64);
     let order = Order::new(scope.len(), seed);

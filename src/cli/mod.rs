@@ -87,6 +87,11 @@ enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Say which engine would run and why, and what stands in the way
+    ///
+    /// Sends nothing. With --engine xdp, what that engine lacks is a fault; without, it is told as well, and no fault.
+    /// The BPF programs are loaded to see whether the kernel takes them, attached to nothing, and gone again.
+    ///
+    /// Exit status: 0 nothing stands in the way, 2 something does.
     Doctor(Box<doctor::Args>),
     /// Print the nft script that puts a fuse behind sweeps of these targets; sends nothing
     Fuse(Box<fuse::Args>),

@@ -107,6 +107,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let ready = job(args, gathered, &allowlist).prepare()?;
     let interrupt = interrupts()?;
     let place = place(args, ready.gathered(), &|| interrupt.load(Ordering::Relaxed))?;
+    if args.format != Format::Jsonl {
+        ready.advice().iter().for_each(|advice| output::note(advice));
+    }
     let mut terminal = Terminal::default();
     let opened = ready.open(&interrupt, &mut terminal).map_err(fuse::or_load)?;
     let Opened { events, announcement, verifies, course } = opened;

@@ -220,7 +220,7 @@ pub struct TriesError {
 /// Which engine sends the probes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum EngineChoice {
-    /// The fastest that this host can run
+    /// Packet sockets where this user may open them, else ordinary connections
     Auto,
     /// Packet sockets; needs CAP_NET_RAW
     Packet,

@@ -88,6 +88,9 @@ pub struct Settings {
     pub allowlist: Option<PathBuf>,
 
     /// What sends the probes
+    ///
+    /// xdp is for rates that packet sockets do not carry, and never chosen by itself; `portreeve doctor TARGET --engine
+    /// xdp` says what it lacks here, and what it would do to this host.
     #[arg(long, value_name = "ENGINE", value_parser = EngineParser)]
     pub engine: Option<EngineChoice>,
 

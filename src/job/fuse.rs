@@ -25,6 +25,12 @@ pub enum BackingError {
         /// Why that engine runs.
         why: String,
     },
+    /// What XDP sends goes past nft.
+    #[error(
+        "--fuse cannot stand behind the xdp engine, whose frames never come by the kernel's egress hook; its own program \
+         in the kernel holds each against the scope. Use --engine packet, or leave out --fuse"
+    )]
+    Xdp,
     /// The fuse could not tell probes from connections.
     #[error(
         "the kernel's own port range {first}-{last} leaves no block for probes to be known by; narrow it, such as \
@@ -71,8 +77,12 @@ impl Backing {
         if !wanted {
             return Ok(Backing(None));
         }
-        if settings.engine == Some(EngineChoice::Connect) {
-            return Err(BackingError::Connect { why: "asked for".to_owned() });
+        match settings.engine {
+            Some(EngineChoice::Connect) => {
+                return Err(BackingError::Connect { why: "asked for".to_owned() });
+            }
+            Some(EngineChoice::Xdp) => return Err(BackingError::Xdp),
+            Some(EngineChoice::Auto | EngineChoice::Packet) | None => {}
         }
         Ok(Backing(Some(FuseWatch::begin(fuse_of(settled)?)?)))
     }

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use ulid::Ulid;
 
 use self::announce::announcement;
-use self::engine::{Engine, OpenError, Wanted};
+use self::engine::{Engine, OpenError, Wanted, advice};
 use self::fuse::{Backing, BackingError};
 use self::listener::{Aside, Listener};
 use self::second_look::SecondLook;
@@ -140,6 +140,12 @@ impl<'a> Ready<'a> {
     /// What it was made of.
     pub fn gathered(&self) -> &Gathered {
         &self.job.gathered
+    }
+
+    /// What is to be said for another engine than the one that will run, if anything.
+    pub fn advice(&self) -> Option<String> {
+        let Settled { scope, routes, .. } = &self.settled;
+        advice::faster(&self.job.gathered.settings, scope, Some(routes))
     }
 
     /// Opens the engine. Raising `interrupt` stops that, and the sweep after it.

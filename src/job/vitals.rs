@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::link::capabilities::{Capabilities, Capability};
+
 /// The name of this host.
 pub fn hostname() -> String {
     read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".to_owned())
@@ -56,12 +58,7 @@ fn left_in_group(line: &str) -> Option<u64> {
 
 /// Whether this process may open packet sockets in its network namespace.
 pub fn has_net_raw() -> bool {
-    const CAP_NET_RAW: u64 = 1 << 13;
-    let effective = read("/proc/self/status").and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("CapEff:"))?.trim().to_owned();
-        u64::from_str_radix(&line, 16).ok()
-    });
-    effective.is_some_and(|set| set & CAP_NET_RAW != 0)
+    Capabilities::effective().is_some_and(|all| all.has(Capability::NetRaw))
 }
 
 /// Entries of the connection tracking table, and how many fit, where the kernel tracks connections.

@@ -4,13 +4,14 @@
 //! - Links: [`packet`], [`xdp`], [`raw`], [`connect`], [`sim`]; [`switch`] makes one of several. [`handshake`] makes
 //!   whole connections, for the second look.
 //! - The way: [`route`] and [`interface`] ask the kernel, [`neighbour`] the local network; [`next_hop`] is an address
-//!   that may change.
+//!   that may change. [`capabilities`] are what this process may do.
 //! - While it lasts: [`guard`] is who vouches for the first step, [`watcher`] the one on real networks, `roll` its list
 //!   of hosts.
 //! - Frames: `framer` makes them, for each `lane` of a device; a `ring` is memory shared with the kernel; `spans` finds
 //!   what holds for an address.
 //! - Where probes may go: [`fence`] in this program, [`fuse`] in the kernel.
 
+pub mod capabilities;
 pub mod clock;
 pub mod connect;
 pub mod fence;
@@ -171,6 +172,16 @@ pub enum LinkError {
         /// Its name.
         interface: String,
         /// What is wrong with it.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The XDP engine cannot run, for a reason that is known.
+    #[error("the xdp engine cannot run {place}: {why}; {remedy}")]
+    NoXdp {
+        /// Here, or on which interface.
+        place: String,
+        /// What is missing or in its way.
         why: String,
         /// What to do.
         remedy: String,

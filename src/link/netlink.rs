@@ -1,4 +1,4 @@
-//! Questions to the kernel over a plain, synchronous routing netlink socket.
+//! Questions to the kernel over a plain, synchronous netlink socket: of routing, or of what has a name of its own.
 //!
 //! The answers are handed on as bytes. Whoever asked decodes as little of them as it needs, so that an attribute of a
 //! newer kernel, which a strict decoder does not know, cannot stop a sweep.
@@ -8,10 +8,11 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ALIGNTO, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, parse_i32,
+    NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable, parse_i32,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC, protocols::NETLINK_ROUTE};
 
 use super::LinkError;
 
@@ -25,12 +26,22 @@ pub(super) struct Netlink {
 impl Netlink {
     /// Opens a conversation. Asking needs no privilege.
     pub(super) fn open() -> Result<Self, LinkError> {
-        let socket = connect().map_err(|cause| failed("open a netlink socket", "the kernel", cause))?;
+        Self::open_to(NETLINK_ROUTE)
+    }
+
+    /// Opens a conversation with the families that have names instead of numbers. That needs no privilege either.
+    pub(super) fn open_generic() -> Result<Self, LinkError> {
+        Self::open_to(NETLINK_GENERIC)
+    }
+
+    fn open_to(protocol: isize) -> Result<Self, LinkError> {
+        let socket = connect(protocol);
+        let socket = socket.map_err(|cause| failed("open a netlink socket", "the kernel", cause))?;
         Ok(Netlink { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_LIMIT) })
     }
 
     /// Asks for one thing and gives the body of the answer. A refusal of the kernel is an error with its errno.
-    pub(super) fn ask(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
+    pub(super) fn ask(&mut self, request: impl NetlinkSerializable) -> io::Result<Vec<u8>> {
         self.send(request, NLM_F_REQUEST)?;
         let mut answer = None;
         while answer.is_none() {
@@ -79,12 +90,12 @@ impl Netlink {
         }
     }
 
-    fn send(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    fn send(&mut self, request: impl NetlinkSerializable, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
@@ -207,8 +218,8 @@ const DATAGRAM_LIMIT: usize = 256 << 10;
 const DUMP_TRIES: usize = 8;
 
 /// A connected socket takes messages from the kernel only, so no other process can answer in its place.
-fn connect() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+fn connect(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     Ok(socket)

@@ -347,6 +347,27 @@ fn doctor_names_the_engine_and_why() {
 }
 
 #[test]
+fn doctor_says_whether_the_xdp_engine_could_run() {
+    let about_xdp = |line: &[&str]| {
+        let answer = run(line);
+        let is_about_it = |line: &&str| line.split_whitespace().nth(1) == Some("xdp");
+        (answer.status, answer.stdout.lines().filter(is_about_it).map(str::to_owned).collect::<Vec<_>>())
+    };
+    // Where nobody wants it, it is no fault of the host's that it cannot run.
+    for line in [&["doctor"][..], &["doctor", "127.0.0.1"]] {
+        let (status, said) = about_xdp(line);
+        assert_eq!(status, Some(0), "{said:?}");
+        let is_told =
+            said.iter().any(|fact| fact.contains("can run here: ") || fact.contains("cannot run here: "));
+        assert!(is_told && said.iter().all(|fact| !fact.starts_with("FAULT")), "{said:?}");
+    }
+    let (status, said) = about_xdp(&["doctor", "127.0.0.1", "--engine", "xdp"]);
+    let faults = said.iter().filter(|fact| fact.starts_with("FAULT")).count();
+    assert_eq!(status, Some(if faults > 0 { 2 } else { 0 }), "{said:?}");
+    assert!(said.iter().any(|fact| fact.contains("has no part in it")), "{said:?}");
+}
+
+#[test]
 fn the_schema_is_json() {
     let answer = run(&["schema"]);
     assert_eq!(answer.status, Some(0));

@@ -1,5 +1,6 @@
 //! Which engine runs, and why.
 
+pub mod advice;
 mod packet;
 
 use std::io::ErrorKind;

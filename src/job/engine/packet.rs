@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advice::takes_frames;
 use super::{Engine, OpenError, Wanted, fence};
 use crate::job::listener::{Aside, waiting};
 use crate::job::vitals;
@@ -18,7 +19,7 @@ use crate::link::raw::{RawLane, RawOptions, RawTransmit};
 use crate::link::route::{Hop, HopKind};
 use crate::link::switch::{Switch, Track};
 use crate::link::watcher::{Watched, Watcher};
-use crate::link::xdp::{Device, Mode, XdpReceive, XdpTransmit};
+use crate::link::xdp::{Device, Mode, XdpReceive, XdpTransmit, host};
 use crate::link::{LinkError, Receive, Transmit};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
@@ -68,6 +69,10 @@ pub(super) fn open(
     why: &str,
     aside: &mut dyn Aside,
 ) -> Result<Engine, OpenError> {
+    // Nobody waits for a local network to be asked through, to be told then what was missing from the beginning.
+    if carrier == Carrier::Xdp && wanted.routes.hops().iter().any(takes_frames) {
+        host::require()?;
+    }
     let (first, last) = vitals::local_port_range().unwrap_or((32_768, 60_999));
     let source_ports = SourcePorts::beside(first, last).ok_or(OpenError::NoPorts { first, last })?;
     let knowledge = Knowledge::new();

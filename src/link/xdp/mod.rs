@@ -11,6 +11,8 @@
 //! Needs Linux 5.18, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (for the tracepoints that say what a device has refused),
 //! and a device whose driver takes frames from XDP. On some devices, attaching a program resets the link.
 
+pub mod card;
+pub mod host;
 mod prober;
 mod programs;
 mod receive;
@@ -22,6 +24,8 @@ use std::io;
 pub use programs::Mode;
 pub use receive::XdpReceive;
 pub use transmit::XdpTransmit;
+
+use card::{Card, Sends};
 
 use super::LinkError;
 use super::lane::Lane;
@@ -50,7 +54,8 @@ impl Device {
     /// Loads the programs, and attaches the one that receives.
     ///
     /// # Errors
-    /// Without the capabilities, on an old kernel, or where another XDP program is attached already.
+    /// Without the capabilities, on an old kernel, where another XDP program is attached already, or where the device
+    /// does not send what XDP hands to it.
     pub fn open(options: &PacketOptions, source_ports: (u16, u16)) -> Result<Self, LinkError> {
         let setting = Setting {
             interface: &options.interface,
@@ -59,7 +64,24 @@ impl Device {
             fence: &options.fence,
             frame_len: options.lanes.iter().map(Lane::frame_len).max().unwrap_or(MAX_SYN_LEN),
         };
-        Ok(Device { programs: Programs::load(&setting)? })
+        let loaded = programs::load(&setting).map_err(host::explained)?;
+        let no_xdp = |why: String, remedy: String| {
+            let place = format!("on {}", options.interface);
+            LinkError::NoXdp { place, why, remedy }
+        };
+        let programs = Programs::attach(loaded, &setting).map_err(|error| {
+            // Most of all because somebody else was first.
+            let card = Card::of(options.interface_index).ok();
+            let occupied = card.and_then(|card| Some(no_xdp(card.occupied()?, card.vacate())));
+            occupied.unwrap_or(error)
+        })?;
+        // Asked only now, because many a driver takes frames only while a program is attached. Without the kernel's
+        // word, what the device refuses is sent again and again, and the sweep says so in the end.
+        let card = Card::of(options.interface_index)?;
+        match card.sends() {
+            Sends::Yes | Sends::Unknown => Ok(Device { programs }),
+            Sends::PerhapsAttached | Sends::No => Err(no_xdp(card.refusal(), card.advice().to_owned())),
+        }
     }
 
     /// How it receives.

@@ -21,6 +21,15 @@ const LAST: i32 = 19;
 /// How often a call is interrupted until it has ended.
 const INSIST: Duration = Duration::from_millis(1);
 
+/// How often somebody looks whether the program runs, and how many times at most: for ten seconds at least, because
+/// the thread lets every other go first.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 10_000;
+
+/// What to do where it never does.
+const GIVE_WAY: &str =
+    "leave this host a processor to spare, which the xdp engine keeps busy; or use --engine packet";
+
 /// What to do where the kernel refuses.
 const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer; or use --engine packet";
 
@@ -35,7 +44,8 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    /// Starts the thread.
+    /// Starts the thread, and waits until it sends: the kernel takes a while to prepare the call, and a sweep that is
+    /// told to begin before would take that while for the network's silence.
     ///
     /// # Errors
     /// When there can be no such thread, or when the kernel does not run the program.
@@ -56,7 +66,10 @@ impl Prober {
         };
         let thread = std::thread::Builder::new().name("prober".into()).spawn(work);
         let thread = thread.map_err(|cause| failed("start a thread to send", name, cause, REMEDY))?;
-        Ok(Prober { stop, thread: Some(thread), ended, interface: name.to_owned(), _waking: waking })
+        let prober =
+            Prober { stop, thread: Some(thread), ended, interface: name.to_owned(), _waking: waking };
+        await_beginning(name, &prober.ended, LOOKS, || programs.has_begun())?;
+        Ok(prober)
     }
 
     /// Says whether the thread still sends.
@@ -65,7 +78,7 @@ impl Prober {
     /// When the kernel has refused to go on.
     pub fn check(&self) -> Result<(), LinkError> {
         match self.ended.try_recv() {
-            Ok(cause) => Err(failed("send probes by XDP", &self.interface, cause, REMEDY)),
+            Ok(cause) => Err(ended_by(&self.interface, cause)),
             Err(_) => Ok(()),
         }
     }
@@ -84,6 +97,30 @@ impl Drop for Prober {
     }
 }
 
+/// Waits until the program has run for the first time, or has ended.
+fn await_beginning(
+    interface: &str,
+    ended: &Receiver<io::Error>,
+    looks: u32,
+    mut has_begun: impl FnMut() -> Result<bool, LinkError>,
+) -> Result<(), LinkError> {
+    for _ in 0..looks {
+        // That is the pause, too.
+        if let Ok(cause) = ended.recv_timeout(LOOK) {
+            return Err(ended_by(interface, cause));
+        }
+        if has_begun()? {
+            return Ok(());
+        }
+    }
+    let cause = io::Error::from(io::ErrorKind::TimedOut);
+    Err(failed("begin to send probes by XDP", interface, cause, GIVE_WAY))
+}
+
+fn ended_by(interface: &str, cause: io::Error) -> LinkError {
+    failed("send probes by XDP", interface, cause, REMEDY)
+}
+
 fn send_all(runner: &Runner, frame_len: usize, stop: &AtomicBool) -> io::Result<()> {
     // Whoever takes frames from the device must come first, or they pile up there.
     // (On Linux, a thread has a priority of its own.) Where it may not, it sends all the same.
@@ -94,4 +131,33 @@ fn send_all(runner: &Runner, frame_len: usize, stop: &AtomicBool) -> io::Result<
         runner.send(&frame, FRAMES)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_begin_before_the_program_runs() {
+        let (tell, ended) = channel();
+        let mut looks = 0;
+        let has_begun = || {
+            looks += 1;
+            Ok(looks == 30)
+        };
+        assert!(await_beginning("wire", &ended, LOOKS, has_begun).is_ok());
+        assert_eq!(looks, 30);
+        // A refusal of the kernel is told at once, and by its own words.
+        tell.send(io::Error::from_raw_os_error(libc::EINVAL)).expect("somebody who hears it");
+        let error = await_beginning("wire", &ended, LOOKS, || panic!("it has ended")).expect_err("a refusal");
+        assert!(error.to_string().contains("Invalid argument"), "{error}");
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let (_tell, ended) = channel();
+        let error =
+            await_beginning("wire", &ended, 3, || Ok(false)).expect_err("no patience left").to_string();
+        assert!(error.contains("begin to send") && error.contains("a processor to spare"), "{error}");
+    }
 }

@@ -17,6 +17,7 @@ use super::super::LinkError;
 use super::super::fence::Fence;
 use super::{SLOT_LEN, SLOTS, failed};
 use crate::link::ring::RingMemory;
+use crate::wire::syn::MAX_SYN_LEN;
 
 /// Compiled from the source beside it by `scripts/bpf.sh`; CI compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("bpf/probe.bpf.o");
@@ -27,6 +28,10 @@ const REMEDY: &str = "the xdp engine needs Linux 5.18 or newer with CONFIG_BPF_E
 
 /// Frames of one round, within which nothing else is done on that processor. The list of those in flight holds more.
 const BATCH: u32 = 64;
+
+/// `struct sending` of the programs: how many words it has, and which says that it has run.
+const SENDING_WORDS: usize = 8;
+const BEGUN_AT: usize = 5;
 
 /// How a device hands packets to the program that receives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,36 +82,62 @@ pub(super) struct Setting<'a> {
     pub frame_len: usize,
 }
 
+/// The programs in the kernel, told the scope. Nothing is attached yet.
+pub(super) struct Loaded(Ebpf);
+
+/// Loads them.
+///
+/// # Errors
+/// Without the capabilities, or on an old kernel.
+pub(super) fn load(setting: &Setting<'_>) -> Result<Loaded, LinkError> {
+    let name = setting.interface;
+    let (first, last) = setting.source_ports;
+    let (four, six) = prefixes(setting.fence);
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("scope4", four.len().max(1) as u32)
+        .map_max_entries("scope6", six.len().max(1) as u32)
+        .override_global("ports", setting.fence.port_bits(), true)
+        .override_global("first_source_port", &first, true)
+        .override_global("last_source_port", &last, true)
+        .override_global("device", &setting.interface_index, true);
+    let run_len = setting.frame_len as u32;
+    loader.override_global("run_len", &run_len, true);
+    let mut ebpf = loader.load(OBJECT).map_err(|error| broken("load BPF programs", name, error))?;
+    fill_scope(&mut ebpf, name, &four, &six)?;
+    for program in ["sent", "lost", "enlist"] {
+        let loaded = tracepoint(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
+        loaded.map_err(|error| broken("load the BPF programs that hear of refused frames", name, error))?;
+    }
+    for program in ["send", "receive"] {
+        let loaded = xdp(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
+        loaded.map_err(|error| broken("load the BPF programs that send and receive", name, error))?;
+    }
+    Ok(Loaded(ebpf))
+}
+
+/// Loads them for no device, and has the one that sends run once, with nothing to send.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(super) fn rehearse() -> Result<(), LinkError> {
+    let nowhere = Fence::new([], []);
+    let interface = "this host";
+    let frame_len = MAX_SYN_LEN;
+    let setting = Setting { interface, interface_index: 0, source_ports: (0, 0), fence: &nowhere, frame_len };
+    let runner = Runner(Arc::new(load(&setting)?.0));
+    let run = runner.send(&[0; MAX_SYN_LEN], 1);
+    run.map_err(|cause| failed("run the BPF program that sends", interface, cause, REMEDY))
+}
+
 impl Programs {
-    /// Loads and attaches them. From then on the host no longer sees resets that answer our probes.
+    /// Attaches what has been loaded. From then on the host no longer sees resets that answer our probes.
     ///
     /// # Errors
     /// Without the capabilities, on an old kernel, or where another program is attached already.
-    pub fn load(setting: &Setting<'_>) -> Result<Self, LinkError> {
+    pub fn attach(loaded: Loaded, setting: &Setting<'_>) -> Result<Self, LinkError> {
         let name = setting.interface;
-        let (first, last) = setting.source_ports;
-        let (four, six) = prefixes(setting.fence);
-        let mut loader = EbpfLoader::new();
-        loader
-            .map_max_entries("scope4", four.len().max(1) as u32)
-            .map_max_entries("scope6", six.len().max(1) as u32)
-            .override_global("ports", setting.fence.port_bits(), true)
-            .override_global("first_source_port", &first, true)
-            .override_global("last_source_port", &last, true)
-            .override_global("device", &setting.interface_index, true);
-        let run_len = setting.frame_len as u32;
-        loader.override_global("run_len", &run_len, true);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| broken("load BPF programs", name, error))?;
-        fill_scope(&mut ebpf, name, &four, &six)?;
-        for program in ["sent", "lost", "enlist"] {
-            let loaded = tracepoint(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
-            loaded
-                .map_err(|error| broken("load the BPF programs that hear of refused frames", name, error))?;
-        }
-        for program in ["send", "receive"] {
-            let loaded = xdp(&mut ebpf, program).and_then(|p| p.load().map_err(boxed));
-            loaded.map_err(|error| broken("load the BPF programs that send and receive", name, error))?;
-        }
+        let Loaded(mut ebpf) = loaded;
         for (program, point) in [("sent", "xdp_devmap_xmit"), ("lost", "xdp_redirect_err")] {
             let attached =
                 tracepoint(&mut ebpf, program).and_then(|p| p.attach(point).map(|_| ()).map_err(boxed));
@@ -141,6 +172,17 @@ impl Programs {
     /// These programs, for the thread that runs them.
     pub fn share(&self) -> Runner {
         Runner(Arc::clone(&self.ebpf))
+    }
+
+    /// Whether the program that sends has run, and will take what stands in the ring.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn has_begun(&self) -> Result<bool, LinkError> {
+        let unknown = |error: Failure| broken("ask whether probes are sent", &self.interface, error);
+        let map = self.ebpf.map("sending").ok_or_else(|| unknown(boxed(NoSuch("sending"))))?;
+        let map = Array::<_, [u32; SENDING_WORDS]>::try_from(map).map_err(|error| unknown(boxed(error)))?;
+        map.get(&0, 0).map(|state| state[BEGUN_AT] > 0).map_err(|error| unknown(boxed(error)))
     }
 
     fn map(&self, name: &'static str) -> Result<&MapData, LinkError> {

@@ -74,7 +74,8 @@ struct sending {
     // Slots that are to be sent again, oldest first.
     __u32 first_again;
     __u32 again;
-    __u32 reserved;
+    // Whether `send` has run at all, which user space waits for.
+    __u32 begun;
     // Which thread that is.
     __u64 thread;
 };
@@ -201,7 +202,11 @@ SEC("xdp")
 int send(struct xdp_md *ctx) {
     struct sending *mine = state();
     struct counts *all = tally();
-    if (!mine || !all || mine->in_flight >= IN_FLIGHT)
+    if (!mine || !all)
+        return XDP_DROP;
+    if (!mine->begun)
+        mine->begun = 1;
+    if (mine->in_flight >= IN_FLIGHT)
         return XDP_DROP;
     struct slot *slot;
     __u32 number;

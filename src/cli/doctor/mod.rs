@@ -1,5 +1,7 @@
 //! `portreeve doctor`: which engine would run and why, and what stands in the way.
 
+mod xdp;
+
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -7,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::{Failure, Input, Status, output};
 use crate::config::options::EngineChoice;
 use crate::config::settings::Settings;
-use crate::job::engine::{Decision, decide};
+use crate::job::engine::{Decision, advice, decide};
 use crate::job::vitals;
 use crate::link::connect;
 use crate::link::neighbour;
@@ -26,6 +28,8 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mark {
     Good,
+    /// Neither good nor bad, until somebody wants it.
+    Aside,
     /// Works, but not as well as it might.
     Note,
     /// Keeps a sweep from running.
@@ -47,7 +51,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let settings = args.input.gather()?.settings;
     let mut facts = vec![kernel(), privilege(), source_ports(), descriptors()];
     facts.extend(conntrack());
+    let is_xdp_wanted = settings.engine == Some(EngineChoice::Xdp);
     if settings.networks.is_empty() && settings.declared.is_empty() {
+        facts.extend(xdp::facts(is_xdp_wanted, &[]));
         facts.push(engine_without_targets(&settings));
     } else {
         way(&settings, &settings.scope()?, &mut facts);
@@ -63,6 +69,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
 fn write_fact(out: &mut dyn Write, fact: &Fact) -> std::io::Result<()> {
     let (word, color) = match fact.mark {
         Mark::Good => ("ok", AnsiColor::Green),
+        Mark::Aside => ("info", AnsiColor::Cyan),
         Mark::Note => ("note", AnsiColor::Yellow),
         Mark::Fault => ("FAULT", AnsiColor::Red),
     };
@@ -78,12 +85,16 @@ fn good(about: &'static str, says: String) -> Fact {
     Fact { mark: Mark::Good, about, says, remedy: None }
 }
 
+fn fact(mark: Mark, about: &'static str, says: String, remedy: impl Into<String>) -> Fact {
+    Fact { mark, about, says, remedy: Some(remedy.into()) }
+}
+
 fn note(about: &'static str, says: String, remedy: impl Into<String>) -> Fact {
-    Fact { mark: Mark::Note, about, says, remedy: Some(remedy.into()) }
+    fact(Mark::Note, about, says, remedy)
 }
 
 fn fault(about: &'static str, says: String, remedy: impl Into<String>) -> Fact {
-    Fact { mark: Mark::Fault, about, says, remedy: Some(remedy.into()) }
+    fact(Mark::Fault, about, says, remedy)
 }
 
 fn kernel() -> Fact {
@@ -102,7 +113,7 @@ fn privilege() -> Fact {
 }
 
 fn source_ports() -> Fact {
-    let (first, last) = vitals::local_port_range().unwrap_or((32_768, 60_999));
+    let (first, last) = kernel_ports();
     match SourcePorts::beside(first, last) {
         Some(block) => good(
             "ports",
@@ -118,6 +129,11 @@ fn source_ports() -> Fact {
             "sysctl net.ipv4.ip_local_port_range=\"32768 60999\"",
         ),
     }
+}
+
+/// The ports that the kernel gives to connections.
+fn kernel_ports() -> (u16, u16) {
+    vitals::local_port_range().unwrap_or((32_768, 60_999))
 }
 
 fn descriptors() -> Fact {
@@ -176,6 +192,9 @@ fn way(settings: &Settings, scope: &Scope, facts: &mut Vec<Fact>) {
         facts.extend(drops(&hop.interface.name));
     }
     let choice = settings.engine.unwrap_or(EngineChoice::Auto);
+    facts.extend(xdp::facts(choice == EngineChoice::Xdp, routes.hops()));
+    let says = advice::faster(settings, scope, Some(&routes));
+    facts.extend(says.map(|says| note("rate", says, "or ask for less: --rate, --rate-max")));
     let decision = in_words(&decide(choice, vitals::has_net_raw()));
     facts.push(if facts.iter().any(|fact| fact.mark == Mark::Fault) {
         note("engine", decision, "it cannot run before the faults above are mended")
