@@ -96,8 +96,8 @@ impl World {
         }
         let complete = !sight.incomplete;
         let list = Allowlist::new(self.allow.clone());
-        let findings = evaluate(&opens, &list, &known, &self.scope, complete, self.now);
-        let findings = findings.into_iter().map(|finding| (finding.clone(), finding.kind.class())).collect();
+        let findings = evaluate(&opens, &list, known, &self.scope, complete, self.now);
+        let findings = findings.iter().map(|finding| (finding.clone(), finding.kind.class())).collect();
         let expected = expected(&self.expect, &self.scope);
         let seen = |target: &Target| {
             let reason = if open.contains(target) { Reason::SynAck } else { Reason::Rst };

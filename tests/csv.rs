@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use portreeve::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
-use portreeve::policy::finding::{Finding, Folded};
+use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::evaluate::evaluate;
 use portreeve::sink::csv::{COLUMNS, List, write_targets};
 use portreeve::sink::event::Run;
 use portreeve::sweep::banner::{Banner, Protocol};
 use portreeve::sweep::report::{Observation, UnknownReason};
 use portreeve::sweep::untrusted::Untrusted;
-use portreeve::sweep::verified::{AnswersAll, Confirmation, Verification};
+use portreeve::sweep::verified::{AnswersAll, Confirmation, Verification, Verifications};
 use portreeve::target::foreign::is_printable;
 use portreeve::target::names::Names;
+use portreeve::target::scope::Scope;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
 use proptest::prelude::*;
@@ -50,28 +51,59 @@ fn banner(said: &[u8]) -> Banner {
     Banner { protocol: Protocol::Ssh, text: Untrusted::new(said) }
 }
 
-fn exposure(ip: &str, port: u16, said: Option<&[u8]>) -> Finding {
-    let verification = if said.is_some() { Verification::Verified } else { Verification::Skipped };
-    let known = Confirmation { verification, conduct: None, banner: said.map(banner) };
-    Finding::exposure(&target(ip, port), State::Open, None, known, time(0))
+/// What policy has to judge: what is open, what is known of it, and what is allowed and not used.
+#[derive(Clone, Default)]
+struct Case {
+    opens: Vec<Observation>,
+    known: Verifications,
+    unused: Vec<Allowance>,
 }
 
-fn unused(reason: &str, owner: &str) -> Finding {
-    let allowance = Allowance {
-        hosts: vec!["198.18.0.10".parse().expect("a host")],
-        ports: "22".parse().expect("a port"),
-        reason: reason.into(),
-        owner: owner.into(),
-        expires: None,
-        warn_before: DEFAULT_WARN_BEFORE,
-        line: None,
-    };
-    Finding::idle_allowance(&allowance, time(0))
+impl Case {
+    /// A target that may not be open, and what it said to the second look.
+    fn exposed(mut self, ip: &str, port: u16, said: Option<&[u8]>) -> Self {
+        self.opens.push(seen(ip, port, Some(Reason::SynAck)));
+        if let Some(said) = said {
+            let verification = Verification::Verified;
+            let known = Confirmation { verification, conduct: None, banner: Some(banner(said)) };
+            self.known.targets.insert(target(ip, port), known);
+        }
+        self
+    }
+
+    /// A host that accepts everything, seven ports of which were listened to.
+    fn answering_all(mut self, ip: &str) -> Self {
+        let ports = 1001..1008;
+        self.opens.extend(ports.clone().map(|port| seen(ip, port, Some(Reason::SynAck))));
+        // Whatever else is open on it stands out.
+        let real = [22, 6379].into();
+        let host =
+            AnswersAll { canary_ports: vec![50_001], heard: ports.collect(), real, ..AnswersAll::default() };
+        self.known.answers_all.insert(target(ip, 1).ip, host);
+        self
+    }
+
+    fn unused(mut self, reason: &str, owner: &str) -> Self {
+        self.unused.push(Allowance {
+            hosts: vec!["198.18.0.10".parse().expect("a host")],
+            ports: "22".parse().expect("a port"),
+            reason: reason.into(),
+            owner: owner.into(),
+            expires: None,
+            warn_before: DEFAULT_WARN_BEFORE,
+            line: None,
+        });
+        self
+    }
 }
 
-fn written(list: &mut List, run: &Run, findings: &[Finding]) -> String {
+fn written(list: &mut List, run: &Run, case: &Case) -> String {
+    let scope =
+        Scope::new(&["198.18.0.0/16".parse().expect("a network")], &[], "22".parse().expect("a port"));
+    let (scope, allowlist) = (scope.expect("a scope"), Allowlist::new(case.unused.clone()));
+    let findings = evaluate(&case.opens, &allowlist, case.known.clone(), &scope, true, time(0));
     let mut out = Vec::new();
-    list.write(&mut out, run, time(59), findings).expect("memory");
+    list.write(&mut out, run, time(59), &findings).expect("memory");
     String::from_utf8(out).expect("text")
 }
 
@@ -99,14 +131,12 @@ fn the_columns_are_as_they_were() {
     list.observe(time(1), &observation, false);
     list.observe(time(2), &seen("198.18.3.5", 22, None), true);
     list.confirm(time(3), &observation, Some(&banner(b"+PONG \"a, b\"\r\n")));
-    let device = AnswersAll { canary_ports: vec![50_001], ..AnswersAll::default() };
-    let findings = [
-        exposure("198.18.3.4", 6379, Some(b"+PONG")),
-        Finding::answers_all([198, 18, 3, 9].into(), Folded { ports: 7, listened_to: 7 }, &device, time(0)),
-        unused("bastion", "netops"),
-    ];
+    let case = Case::default()
+        .exposed("198.18.3.4", 6379, Some(b"+PONG"))
+        .answering_all("198.18.3.9")
+        .unused("bastion", "netops");
     let run = run(&[("198.18.3.4", "cache, first"), ("198.18.3.4", "redis")]);
-    insta::assert_snapshot!(written(&mut list, &run, &findings));
+    insta::assert_snapshot!(written(&mut list, &run, &case));
 }
 
 #[test]
@@ -117,7 +147,7 @@ fn the_last_word_on_a_target_wins() {
     list.observe(time(3), &seen("198.18.3.4", 7, Some(Reason::Rst)), true);
     list.observe(time(4), &seen("198.18.3.5", 22, Some(Reason::Contradiction)), true);
     list.confirm(time(5), &seen("198.18.3.4", 22, Some(Reason::SynAck)), None);
-    let text = written(&mut list, &run(&[]), &[]);
+    let text = written(&mut list, &run(&[]), &Case::default());
     let rows = rows(&text);
     let columns = ["time", "ip", "port", "state", "reason", "verified", "finding"];
     let told: Vec<_> = rows.iter().map(|row| cells(row, &columns).join(" ")).collect();
@@ -129,21 +159,19 @@ fn the_last_word_on_a_target_wins() {
             "2026-02-01T12:34:04.789Z 198.18.3.5 22 conflict contradiction false ",
         ]
     );
-    assert_eq!(written(&mut list, &run(&[]), &[]), text, "the same again");
+    assert_eq!(written(&mut list, &run(&[]), &Case::default()), text, "the same again");
 }
 
 #[test]
 fn no_finding_is_lost() {
     let mut list = List::default();
     list.observe(time(1), &seen("::ffff:198.18.3.4", 22, Some(Reason::SynAck)), false);
-    let device = AnswersAll { canary_ports: vec![50_001], ..AnswersAll::default() };
-    let findings = [
-        exposure("198.18.3.4", 6379, None),
-        exposure("198.18.3.4", 22, Some(b"SSH-2.0-x")),
-        Finding::answers_all([198, 18, 3, 4].into(), Folded { ports: 7, listened_to: 7 }, &device, time(0)),
-        unused("bastion", "netops"),
-    ];
-    let rows = rows(&written(&mut list, &run(&[]), &findings));
+    let case = Case::default()
+        .exposed("198.18.3.4", 6379, None)
+        .exposed("198.18.3.4", 22, Some(b"SSH-2.0-x"))
+        .answering_all("198.18.3.4")
+        .unused("bastion", "netops");
+    let rows = rows(&written(&mut list, &run(&[]), &case));
     let columns = ["port", "state", "verified", "severity", "finding", "banner"];
     let told: Vec<_> = rows.iter().map(|row| cells(row, &columns)).collect();
     assert_eq!(told[0], ["22", "open", "true", "high", "exposure", "SSH-2.0-x"], "one line for both");
@@ -151,8 +179,14 @@ fn no_finding_is_lost() {
     assert_eq!(told[2], ["", "", "", "", "answers-all", ""]);
     assert_eq!(told[3], ["", "", "", "", "allowance-unused", ""]);
     assert_eq!(told.len(), 4);
-    for (row, message) in rows.iter().zip([1, 0, 2, 3].map(|at| &findings[at].message)) {
-        assert_eq!(&row["message"], message);
+    let messages = [
+        "198.18.3.4:22/tcp (ssh) is open, not allowed: ",
+        "198.18.3.4:6379/tcp (redis) is open, not allowed: ",
+        "198.18.3.4 accepts every port, 7 open ports that are not allowed and canary ports 50001 too, ",
+        "the allowance of port 22 of 198.18.0.10 for ",
+    ];
+    for (row, message) in rows.iter().zip(messages) {
+        assert!(row["message"].starts_with(message), "{row:?}");
     }
 }
 
@@ -172,8 +206,9 @@ fn what_others_say_is_neither_executed_nor_obeyed() {
         ("198.18.3.3", "@x"),
         ("198.18.3.4", "\r=1"),
     ];
-    let findings = [unused("\x1b[2J\n", "\"x\",\r\n=1\x1b[2J\u{202e}"), exposure("198.18.3.1", 22, None)];
-    let rows = rows(&written(&mut list, &run(&names), &findings));
+    let unused = ("\x1b[2J\n", "\"x\",\r\n=1\x1b[2J\u{202e}");
+    let case = Case::default().exposed("198.18.3.1", 22, None).unused(unused.0, unused.1);
+    let rows = rows(&written(&mut list, &run(&names), &case));
     let told: Vec<_> = rows.iter().map(|row| cells(row, &["names", "banner"])).collect();
     assert_eq!(told[0], [format!("'{link}"), format!("'{link}")]);
     assert_eq!(told[1], [r#"a\nb,"c"\x1b]0;title\x07"#, "'@SUM(1+9)*cmd|' /C calc'!A0"]);
@@ -184,7 +219,7 @@ fn what_others_say_is_neither_executed_nor_obeyed() {
 
 #[test]
 fn nothing_found_is_a_header() {
-    assert_eq!(rows(&written(&mut List::default(), &run(&[]), &[])), []);
+    assert_eq!(rows(&written(&mut List::default(), &run(&[]), &Case::default())), []);
     let mut out = Vec::new();
     write_targets(&mut out, [target("198.18.3.1", 22), target("2001:db8::1", 80)].into_iter())
         .expect("memory");
@@ -200,8 +235,8 @@ proptest! {
     ) {
         let mut list = List::default();
         list.confirm(time(1), &seen("198.18.3.4", 22, Some(Reason::SynAck)), Some(&banner(&said)));
-        let findings = [exposure("198.18.3.4", 22, None), unused(&name, &name)];
-        let rows = rows(&written(&mut list, &run(&[("198.18.3.4", &name)]), &findings));
+        let case = Case::default().exposed("198.18.3.4", 22, None).unused(&name, &name);
+        let rows = rows(&written(&mut list, &run(&[("198.18.3.4", &name)]), &case));
         prop_assert_eq!(rows.len(), 2);
         let kept = String::from(Untrusted::new(&said));
         prop_assert_eq!(rows[0]["banner"].trim_start_matches('\''), kept.trim_start_matches('\''));

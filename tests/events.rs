@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use portreeve::alert::life::{Annotation, Phase, Resolution};
 use portreeve::alert::notice::{Notice, Transition};
 use portreeve::alert::silence::Matcher;
-use portreeve::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::finding::{Finding, Folded};
 use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
@@ -22,10 +23,12 @@ use portreeve::sweep::report::{
     CanaryCount, Observation, OutageReport, Packets, PathReport, Report, UnknownReason, Vantage, Verdict,
 };
 use portreeve::sweep::untrusted::Untrusted;
-use portreeve::sweep::verified::{AnswersAll, Conduct, Confirmation, Ending, LookReport, Verification};
+use portreeve::sweep::verified::{
+    AnswersAll, Conduct, Confirmation, Ending, LookReport, Verification, Verifications,
+};
 use portreeve::target::names::Names;
 use portreeve::target::ports::Severity;
-use portreeve::target::scope::Shard;
+use portreeve::target::scope::{Scope, Shard};
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
 use portreeve::watch::cycle;
@@ -450,12 +453,15 @@ fn events_are_as_they_were() {
 fn the_text_says_what_is_not_known_and_why() {
     let [announced, _] = announcements();
     let [_, degraded, _] = reports();
-    let names = Names::default();
+    let (names, allowlist) = (Names::default(), Allowlist::default());
+    let scope = Scope::new(&["198.18.3.4".parse().expect("a host")], &[], "22".parse().expect("a port"));
+    let scope = scope.expect("a scope");
+    let findings = evaluate(&[], &allowlist, Verifications::default(), &scope, false, time());
     let summary = Summary {
         announced: &announced,
         report: &degraded,
         second_look: &stopped(),
-        findings: &[],
+        findings: &findings,
         listed: &[],
         names: &names,
     };

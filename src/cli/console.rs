@@ -10,7 +10,7 @@ use super::output::Place;
 use super::progress::{ProgressLine, Terminal};
 use super::{Failure, output};
 use crate::job::listener::{Aside, Listener};
-use crate::policy::finding::Finding;
+use crate::policy::findings::Findings;
 use crate::sink::csv::List;
 use crate::sink::event::{Announcement, Run};
 use crate::sink::jsonl::JsonLines;
@@ -19,6 +19,7 @@ use crate::sweep::plan::StateSet;
 use crate::sweep::report::{Observation, Report};
 use crate::sweep::run::{Observer, Progress};
 use crate::sweep::verified::{Confirmation, LookReport};
+use crate::target::Target;
 use crate::target::state::State;
 
 /// How results are written.
@@ -42,12 +43,12 @@ pub struct End<'a> {
     /// How the second look went.
     pub second_look: &'a LookReport,
     /// What policy objects to.
-    pub findings: &'a [Finding],
+    pub findings: &'a Findings<'a>,
 }
 
 /// Where results go.
 pub enum Sink {
-    Text { out: Box<dyn Write>, listed: Vec<Observation> },
+    Text { out: Box<dyn Write>, listed: Vec<(Target, State)> },
     Jsonl(JsonLines<Box<dyn Write>>),
     Csv { out: Box<dyn Write>, list: List },
 }
@@ -85,7 +86,7 @@ impl Sink {
     fn observe(&mut self, events: &Run, observation: &Observation, verified: bool) -> io::Result<()> {
         match self {
             Sink::Text { listed, .. } => {
-                listed.push(*observation);
+                listed.push((observation.target, observation.state));
                 Ok(())
             }
             Sink::Jsonl(lines) => lines.write(&events.port(Timestamp::now(), observation, verified)),
@@ -128,8 +129,8 @@ impl Sink {
                 out.flush()
             }
             Sink::Jsonl(lines) => {
-                for finding in findings {
-                    lines.write(&events.finding(now, finding))?;
+                for finding in findings.iter() {
+                    lines.write(&events.finding(now, &finding))?;
                 }
                 lines.write(&events.completed(now, report, second_look, findings.len() as u64))?;
                 lines.flush()

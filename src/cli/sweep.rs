@@ -18,7 +18,6 @@ use crate::config::sources::Gathered;
 use crate::job::{Job, Opened, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::{Allowance, Allowlist};
-use crate::policy::finding::Finding;
 use crate::sweep::plan::StateSet;
 use crate::sweep::report::Verdict;
 use crate::sync::{Ordering, SignalFlag};
@@ -133,7 +132,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     }
     Ok(match report.verdict == Verdict::Complete {
         false => Status::Incomplete,
-        true if findings.iter().any(Finding::is_objection) => Status::Findings,
+        true if findings.has_objections() => Status::Findings,
         true => Status::Clean,
     })
 }

@@ -39,7 +39,7 @@ use crate::link::LinkError;
 use crate::link::clock::Monotonic;
 use crate::policy::allowlist::Allowlist;
 use crate::policy::evaluate::{evaluate, objectionable};
-use crate::policy::finding::Finding;
+use crate::policy::findings::Findings;
 use crate::sink::event::{Announcement, Run};
 use crate::sweep::plan::{Plan, StateSet, defaults};
 use crate::sweep::report::{Observation, Report, Verdict};
@@ -235,7 +235,7 @@ pub struct Course<'a> {
 
 /// What came of a job.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<'a> {
     /// What was swept.
     pub scope: Scope,
     /// How that went.
@@ -249,12 +249,12 @@ pub struct Outcome {
     /// How the second look went.
     pub look: LookReport,
     /// What policy objects to, with the names of hosts.
-    pub findings: Vec<Finding>,
+    pub findings: Findings<'a>,
     /// When all this was known. No event of the end may be older than the ones before it.
     pub judged: Timestamp,
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
     /// Sweeps, looks again at what is about to be reported, and judges by the time that `now` says it is. `events` are
     /// those that came with it.
     ///
@@ -262,10 +262,10 @@ impl Course<'_> {
     /// When the sweep has no report, or when the listener cannot pass on what it hears.
     pub fn run(
         self,
-        events: &Run,
+        events: &'a Run,
         listener: &mut dyn Listener,
         now: &dyn Fn() -> Timestamp,
-    ) -> Result<Outcome, JobError> {
+    ) -> Result<Outcome<'a>, JobError> {
         let Course { plan, clock, allowlist, second_look, .. } = self;
         let mut keeper = Keeper { listener, opens: Vec::new() };
         let swept = sweep(&plan, self.ends, &clock, self.interrupt, &mut keeper);
@@ -289,8 +289,8 @@ impl Course<'_> {
             report.degrade();
         }
         let judged = now();
-        let mut findings = evaluate(&opens, allowlist, &verifications, &plan.scope, complete, judged);
-        events.name(&mut findings);
+        let findings = evaluate(&opens, allowlist, verifications, &plan.scope, complete, judged);
+        let findings = findings.with_names(events.names());
         let (scope, failure, watched) = (plan.scope, swept.failure, swept.watched);
         Ok(Outcome { scope, report, failure, opens, watched, look, findings, judged })
     }

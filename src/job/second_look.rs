@@ -72,7 +72,7 @@ impl SecondLook {
         let verified = waiting(aside, &doing, || match Handshakes::open(options, clock) {
             Ok(mut calls) => verify(&verify_plan, &mut calls, &clock, interrupt),
             Err(failure) => {
-                let verifications = self.known_already(&verify_plan);
+                let verifications = self.known_already();
                 Verified { verifications, ended: Ending::Failed, failure: Some(failure) }
             }
         });
@@ -81,7 +81,7 @@ impl SecondLook {
         }
         let targets = &verify_plan.targets;
         let is_skipped =
-            |target: &&Target| verified.verifications.of(target).verification == Verification::Skipped;
+            |target: &&Target| verified.verifications.verification(target) == Verification::Skipped;
         let report = LookReport {
             targets: targets.len() as u64,
             skipped: targets.iter().filter(is_skipped).count() as u64,
@@ -106,18 +106,14 @@ impl SecondLook {
     /// What is known without a second look.
     fn untouched(&self, plan: &VerifyPlan) -> (Verifications, LookReport) {
         let ended = if self.is_wanted { Ending::Complete } else { Ending::Off };
-        let known = self.known_already(plan);
+        let known = self.known_already();
         let targets = plan.targets.len() as u64;
         let skipped = if self.already { 0 } else { targets };
         (known, LookReport { targets, skipped, ended, duration_ms: 0 })
     }
 
-    fn known_already(&self, plan: &VerifyPlan) -> Verifications {
-        let mut known = Verifications::default();
-        if self.already {
-            let verified = Confirmation { verification: Verification::Verified, ..Confirmation::default() };
-            known.targets.extend(plan.targets.iter().map(|target| (*target, verified.clone())));
-        }
-        known
+    fn known_already(&self) -> Verifications {
+        let otherwise = if self.already { Verification::Verified } else { Verification::Skipped };
+        Verifications { otherwise, ..Verifications::default() }
     }
 }

@@ -1,15 +1,14 @@
 //! From observations to findings.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::allowlist::{Allowance, Allowlist, Judgement};
-use super::finding::{Finding, Folded};
+use super::allowlist::{Allowance, Allowlist};
+use super::finding::Finding;
+use super::findings::{Findings, objection};
 use crate::sweep::report::Observation;
-use crate::sweep::verified::{AnswersAll, Verifications};
+use crate::sweep::verified::Verifications;
 use crate::target::Target;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, merge, subtract};
@@ -22,62 +21,44 @@ use crate::target::state::State;
 /// `known` says that a host accepts every port, its targets that nothing tells from the rest make one finding together.
 /// An allowance is idle only if the sweep was `complete` and `scope` holds *every* target of it: a sweep that did not
 /// look everywhere (a shard, fewer ports, an interruption) cannot know that nothing is there.
-pub fn evaluate(
+pub fn evaluate<'a>(
     opens: &[Observation],
-    allowlist: &Allowlist,
-    known: &Verifications,
+    allowlist: &'a Allowlist,
+    known: Verifications,
     scope: &Scope,
     complete: bool,
     now: Timestamp,
-) -> Vec<Finding> {
+) -> Findings<'a> {
     let targets = open_targets(opens);
-    let mut folded: BTreeMap<IpAddr, (Folded, &AnswersAll)> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for (target, state) in &targets {
-        let Some(expired) = objection(target, allowlist, now) else { continue };
-        match known.folds(target) {
-            Some(host) => {
-                let (folded, _) = folded.entry(target.ip).or_insert((Folded::default(), host));
-                folded.ports += 1;
-                folded.listened_to += usize::from(host.heard.contains(&target.port));
-            }
-            None => findings.push(Finding::exposure(target, *state, expired, known.of(target), now)),
-        }
-    }
-    let hosts = folded.into_iter();
-    findings.extend(hosts.map(|(ip, (folded, host))| Finding::answers_all(ip, folded, host, now)));
-    findings.sort_by_key(|finding| (Reverse(finding.severity), finding.ip, finding.port));
-    if complete {
-        findings.extend(idle_allowances(&targets, allowlist, scope, now));
-    }
-    findings
+    let idle = if complete { idle_allowances(&targets, allowlist, scope, now) } else { Vec::new() };
+    Findings::new(targets, idle, allowlist, known, now)
 }
 
-/// The targets that have accepted a handshake, each once and each address in its one spelling.
-fn open_targets(opens: &[Observation]) -> BTreeMap<Target, State> {
-    opens
-        .iter()
-        .filter(|observation| matches!(observation.state, State::Open | State::Conflict))
-        .map(|observation| {
-            let ip = observation.target.ip.to_canonical();
-            (Target { ip, ..observation.target }, observation.state)
-        })
-        .collect()
+/// The targets that have accepted a handshake, sorted, each once, by its last word, and each address in its one
+/// spelling. A list, because a map of a whole network takes several times the room.
+fn open_targets(opens: &[Observation]) -> Vec<(Target, State)> {
+    let is_open = |seen: &&Observation| matches!(seen.state, State::Open | State::Conflict);
+    let mut targets = Vec::with_capacity(opens.iter().filter(is_open).count());
+    targets.extend(opens.iter().filter(is_open).map(|seen| {
+        let ip = seen.target.ip.to_canonical();
+        (Target { ip, ..seen.target }, seen.state)
+    }));
+    targets.sort_by_key(|(target, _)| *target);
+    targets.dedup_by(|later, earlier| {
+        let is_same = later.0 == earlier.0;
+        if is_same {
+            *earlier = *later;
+        }
+        is_same
+    });
+    targets
 }
 
 /// The targets that would be reported: what has accepted a handshake and may not.
 pub fn objectionable(opens: &[Observation], allowlist: &Allowlist, now: Timestamp) -> Vec<Target> {
-    let targets = open_targets(opens).into_keys();
-    targets.filter(|target| objection(target, allowlist, now).is_some()).collect()
-}
-
-/// What policy has against this target being open: nothing, or that it is not allowed, or no longer.
-fn objection<'a>(target: &Target, allowlist: &'a Allowlist, now: Timestamp) -> Option<Option<&'a Allowance>> {
-    match allowlist.judge(target, now) {
-        Judgement::Allowed(_) => None,
-        Judgement::Expired(allowance) => Some(Some(allowance)),
-        Judgement::NotAllowed => Some(None),
-    }
+    let mut targets = open_targets(opens);
+    targets.retain(|(target, _)| objection(target, allowlist, now).is_some());
+    targets.into_iter().map(|(target, _)| target).collect()
 }
 
 /// The allowances that are about to end, and whose owners want to hear of that in time. One that has ended is none.
@@ -93,22 +74,22 @@ pub fn expiring(allowlist: &Allowlist, now: Timestamp) -> Vec<Finding> {
         .collect()
 }
 
-fn idle_allowances(
-    targets: &BTreeMap<Target, State>,
-    allowlist: &Allowlist,
+fn idle_allowances<'a>(
+    targets: &[(Target, State)],
+    allowlist: &'a Allowlist,
     scope: &Scope,
     now: Timestamp,
-) -> Vec<Finding> {
+) -> Vec<&'a Allowance> {
     let mut used = vec![false; allowlist.allowances().len()];
-    for target in targets.keys() {
+    for (target, _) in targets {
         allowlist.visit(target, |at| used[at] = true);
     }
     // Two entries for the same targets would be one finding twice.
     let mut told = BTreeSet::new();
     let idle = allowlist.allowances().iter().zip(used).filter(|(_, used)| !used);
-    idle.filter(|(allowance, _)| covers(scope, allowance))
-        .map(|(allowance, _)| Finding::idle_allowance(allowance, now))
-        .filter(|finding| told.insert(finding.fingerprint.clone()))
+    idle.map(|(allowance, _)| allowance)
+        .filter(|allowance| covers(scope, allowance))
+        .filter(|allowance| told.insert(Finding::idle_allowance(allowance, now).fingerprint))
         .collect()
 }
 
@@ -124,15 +105,19 @@ fn has_all(all: &PortSet, some: &PortSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use std::cmp::Reverse;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::policy::allowlist::DEFAULT_WARN_BEFORE;
     use crate::policy::finding::FindingKind;
+    use crate::sweep::verified::{AnswersAll, Confirmation, Verification};
     use crate::target::Transport;
     use crate::target::address::AddressRange;
+    use crate::target::names::Names;
     use crate::target::ports::Severity;
     use crate::target::state::Reason;
 
@@ -177,6 +162,43 @@ mod tests {
 
     fn now() -> Timestamp {
         "2026-06-01T00:00:00Z".parse().expect("a time")
+    }
+
+    /// All findings at once. What can be told without making them must be what they come to.
+    fn evaluate(
+        opens: &[Observation],
+        allowlist: &Allowlist,
+        known: &Verifications,
+        scope: &Scope,
+        complete: bool,
+        now: Timestamp,
+    ) -> Vec<Finding> {
+        let findings = super::evaluate(opens, allowlist, known.clone(), scope, complete, now);
+        let all: Vec<Finding> = findings.iter().collect();
+        let those = |is_one: &dyn Fn(&Finding) -> bool| -> Vec<Finding> {
+            all.iter().filter(|finding| is_one(finding)).cloned().collect()
+        };
+        let exposures = those(&Finding::is_exposure);
+        let answers_all = those(&|finding| finding.kind == FindingKind::AnswersAll);
+        let notes = those(&|finding| !finding.is_objection());
+        assert_eq!((findings.len(), findings.is_empty()), (all.len(), all.is_empty()));
+        assert_eq!(findings.count_exposures(), exposures.len());
+        assert_eq!(findings.count_answers_all(), answers_all.len());
+        assert_eq!(findings.count_notes(), notes.len());
+        assert_eq!(findings.has_objections(), all.iter().any(Finding::is_objection));
+        assert_eq!(findings.exposures().collect::<Vec<_>>(), exposures);
+        assert_eq!(findings.answers_all().collect::<Vec<_>>(), answers_all);
+        assert_eq!(findings.notes().collect::<Vec<_>>(), notes);
+        for (target, _) in open_targets(opens) {
+            let is_on =
+                |finding: &&Finding| (finding.ip, finding.port) == (Some(target.ip), Some(target.port));
+            assert_eq!(findings.on(&target).as_ref(), all.iter().find(is_on), "{target}");
+            let rest = all.iter().filter(|finding| !is_on(finding)).cloned();
+            assert_eq!(findings.except(|told| *told == target).collect::<Vec<_>>(), rest.collect::<Vec<_>>());
+        }
+        let worst_first = |finding: &Finding| (Reverse(finding.severity), finding.ip, finding.port);
+        assert!(all[..all.len() - notes.len()].is_sorted_by_key(worst_first));
+        all
     }
 
     #[test]
@@ -227,6 +249,45 @@ mod tests {
             evaluate(&seen, &Allowlist::default(), &none(), &scope("198.18.0.0/24", "22"), true, now());
         assert_eq!(findings.len(), 1);
         assert!(findings[0].is_exposure() && findings[0].message.contains("as open and as closed"));
+    }
+
+    #[test]
+    fn of_two_words_on_one_target_the_last_counts() {
+        let ip: IpAddr = "198.18.0.9".parse().expect("ip");
+        let mapped = "::ffff:198.18.0.9".parse().expect("ip");
+        let seen = [observe(mapped, 22, Reason::SynAck), observe(ip, 22, Reason::Contradiction)];
+        let scope = scope("198.18.0.0/24", "22");
+        let findings = evaluate(&seen, &Allowlist::default(), &none(), &scope, true, now());
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].message.contains("as open and as closed"), "{}", findings[0].message);
+    }
+
+    #[test]
+    fn what_refused_the_handshake_comes_after_what_did_not() {
+        let seen = [22, 23, 3389].map(|port| open("198.18.0.9", port));
+        let confirmed =
+            |verification| (seen[0].target, Confirmation { verification, ..Confirmation::default() });
+        let ports = |known: &Verifications| -> Vec<_> {
+            let scope = scope("198.18.0.0/24", "risky");
+            let findings = evaluate(&seen, &Allowlist::default(), known, &scope, true, now());
+            findings.iter().map(|finding| (finding.port, finding.severity, finding.verified)).collect()
+        };
+        let one = Verifications { targets: [confirmed(Verification::Refused)].into(), ..none() };
+        let told = ports(&one);
+        assert_eq!(told.last(), Some(&(Some(22), Severity::Medium, Some(false))), "{told:?}");
+        let all = Verifications { otherwise: Verification::Verified, ..one };
+        let verified: Vec<_> = ports(&all).into_iter().map(|(_, _, verified)| verified).collect();
+        assert_eq!(verified, [Some(true), Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn an_exposure_has_the_names_of_its_address() {
+        let names = Names::new([("198.18.0.9".parse().expect("a host"), "db")]);
+        let (list, scope) = (Allowlist::default(), scope("198.18.0.0/24", "22"));
+        let seen = [open("198.18.0.9", 22), open("198.18.0.10", 22)];
+        let findings = super::evaluate(&seen, &list, none(), &scope, true, now()).with_names(&names);
+        let told: Vec<_> = findings.iter().map(|finding| finding.names).collect();
+        assert_eq!(told, [vec!["db".to_owned()], vec![]]);
     }
 
     #[test]

@@ -87,6 +87,9 @@ pub fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S:
 }
 
 impl Finding {
+    /// How bad a host is that accepts every port.
+    pub(super) const SEVERITY_OF_ANSWERS_ALL: Severity = Severity::Medium;
+
     /// A finding that says nothing yet beside this.
     pub(super) fn bare(
         kind: FindingKind,
@@ -142,7 +145,7 @@ impl Finding {
             _ => "not allowed".to_owned(),
         };
         let verification = confirmation.verification;
-        let severity = service.map_or(Severity::Medium, |service| service.severity);
+        let severity = severity_of_exposure(target.port, verification);
         let does = match (verification, state) {
             (Verification::Refused, _) => "answered a probe but refused the handshake twice",
             (Verification::Silent, _) => "answered a probe but no handshake, twice",
@@ -153,7 +156,6 @@ impl Finding {
             _ => "is open",
         };
         let fingerprint = Fingerprint::of_target(FindingKind::Exposure, &target);
-        let severity = if verification.has_failed() { severity.one_step_less() } else { severity };
         let rule = if expired.is_some() { Rule::AllowanceExpired } else { Rule::DefaultClosed };
         let message = format!("{target}{name} {does}, {judged}: {why}");
         Finding {
@@ -230,7 +232,7 @@ impl Finding {
             ip: Some(ip),
             transport: Some(Transport::Tcp),
             answers_all: Some(note),
-            ..Finding::bare(kind, rule, fingerprint, Severity::Medium, now, message)
+            ..Finding::bare(kind, rule, fingerprint, Self::SEVERITY_OF_ANSWERS_ALL, now, message)
         }
     }
 
@@ -243,6 +245,12 @@ impl Finding {
     pub fn is_objection(&self) -> bool {
         matches!(self.kind, FindingKind::Exposure | FindingKind::AnswersAll)
     }
+}
+
+/// How bad it is that this port is open: one step less where the handshake failed that should have confirmed it.
+pub(super) fn severity_of_exposure(port: u16, verification: Verification) -> Severity {
+    let severity = ports::service(port).map_or(Severity::Medium, |service| service.severity);
+    if verification.has_failed() { severity.one_step_less() } else { severity }
 }
 
 /// Why an allowance is there and who answers for it: what people wrote, and others read on their terminals.

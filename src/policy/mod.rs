@@ -8,6 +8,7 @@ pub mod class;
 pub mod evaluate;
 pub mod expectation;
 pub mod finding;
+pub mod findings;
 pub mod fingerprint;
 pub mod grade;
 mod index;

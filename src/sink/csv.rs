@@ -6,7 +6,7 @@
 //! and none has a control character in it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use csv::{ErrorKind, Writer};
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::event::{Run, reason_of};
 use crate::policy::finding::Finding;
+use crate::policy::findings::Findings;
 use crate::sweep::banner::Banner;
 use crate::sweep::report::Observation;
 use crate::target::foreign;
@@ -82,12 +83,10 @@ impl List {
         out: &mut dyn Write,
         run: &Run,
         completed: Timestamp,
-        findings: &[Finding],
+        findings: &Findings<'_>,
     ) -> io::Result<()> {
         let mut writer = Writer::from_writer(out);
         writer.write_record(COLUMNS).map_err(failed)?;
-        let mut by_target: BTreeMap<Target, &Finding> =
-            findings.iter().filter_map(|finding| Some((target_of(finding)?, finding))).collect();
         // Sorting keeps the order of the words on one target, and is many times smaller than a map of them.
         self.seen.sort_by_key(|seen| one_spelling(seen.observation.target));
         let words = self
@@ -95,14 +94,14 @@ impl List {
             .chunk_by(|a, b| one_spelling(a.observation.target) == one_spelling(b.observation.target));
         for seen in words.filter_map(|words| words.last()) {
             let target = one_spelling(seen.observation.target);
-            let finding = by_target.remove(&target);
-            let banner = self.banners.get(&target).or_else(|| finding?.banner.as_ref());
-            line_of_target(run, seen, finding, banner).write(&mut writer)?;
+            let finding = findings.on(&target);
+            let banner = self.banners.get(&target).or_else(|| finding.as_ref()?.banner.as_ref());
+            line_of_target(run, seen, finding.as_ref(), banner).write(&mut writer)?;
         }
-        let is_told =
-            |finding: &&Finding| target_of(finding).is_some_and(|target| !by_target.contains_key(&target));
-        for finding in findings.iter().filter(|finding| !is_told(finding)) {
-            line_of_finding(run, completed, finding).write(&mut writer)?;
+        let spelt = |seen: &Seen| one_spelling(seen.observation.target);
+        let is_told = |target: &Target| self.seen.binary_search_by_key(target, spelt).is_ok();
+        for finding in findings.except(is_told) {
+            line_of_finding(run, completed, &finding).write(&mut writer)?;
         }
         writer.flush()
     }
@@ -209,12 +208,6 @@ fn time_of<'a>(time: Timestamp) -> Cow<'a, str> {
 
 fn joined<'a>(names: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
     names.map(foreign::printable).collect::<Vec<_>>().join(" ").into()
-}
-
-/// The target of a finding, where it is about one.
-fn target_of(finding: &Finding) -> Option<Target> {
-    let target = Target { ip: finding.ip?, port: finding.port?, transport: finding.transport? };
-    Some(one_spelling(target))
 }
 
 /// Findings have addresses in one spelling, and what they are about must be found by it.

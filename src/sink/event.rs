@@ -81,13 +81,6 @@ impl Run {
         &self.sweep
     }
 
-    /// Writes into findings what their addresses are called.
-    pub fn name(&self, findings: &mut [Finding]) {
-        for finding in findings {
-            finding.names = finding.ip.map(|ip| self.names.owned(ip)).unwrap_or_default();
-        }
-    }
-
     fn head(&self, event: &'static str, time: Timestamp) -> Head<'_> {
         Head { schema: SCHEMA, event, time, sweep: &self.sweep, authorization: self.authorization.as_deref() }
     }

@@ -168,8 +168,9 @@ mod tests {
         let scope =
             Scope::new(&["198.18.0.0/24".parse().expect("a network")], &[], "6379".parse().expect("a port"));
         let (scope, known) = (scope.expect("a scope"), Verifications::default());
-        let mut findings = evaluate(&[seen], &Allowlist::default(), &known, &scope, true, now);
-        let pending = Alert::pending(findings.remove(0), Class::security(), Ulid::from_parts(1, 2), now);
+        let list = Allowlist::default();
+        let finding = evaluate(&[seen], &list, known, &scope, true, now).iter().next().expect("an exposure");
+        let pending = Alert::pending(finding, Class::security(), Ulid::from_parts(1, 2), now);
         let alert = Alert { state: Phase::Firing, fired_at: Some(now), ..pending };
         let sweep = Some(SweepRef { id: Ulid::from_parts(5, 6), name: "risky".to_owned() });
         let notice =

@@ -6,16 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
 
 use super::columns;
 use super::doubt::{not_confirmed, why_unknown, write_outages};
 use super::event::Announcement;
-use crate::policy::finding::{Finding, FindingKind};
-use crate::sweep::report::{Observation, Report, UnknownReason, Verdict};
+use crate::policy::finding::Finding;
+use crate::policy::findings::Findings;
+use crate::sweep::report::{Report, UnknownReason, Verdict};
 use crate::sweep::verified::{Ending, LookReport, Verification};
+use crate::target::Target;
 use crate::target::foreign::{Harmless, printable};
 use crate::target::names::Names;
 use crate::target::ports::{Severity, service};
@@ -34,9 +35,9 @@ pub struct Summary<'a> {
     /// How the second look went.
     pub second_look: &'a LookReport,
     /// What policy objects to.
-    pub findings: &'a [Finding],
+    pub findings: &'a Findings<'a>,
     /// The targets to list, in any order, the last word on each last.
-    pub listed: &'a [Observation],
+    pub listed: &'a [(Target, State)],
     /// What addresses are called.
     pub names: &'a Names,
 }
@@ -131,34 +132,34 @@ fn in_short(parts: &[String]) -> String {
     }
 }
 
-fn write_findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
-    let of = |kind: &dyn Fn(&Finding) -> bool| findings.iter().filter(|f| kind(f)).collect::<Vec<_>>();
-    let exposures = of(&Finding::is_exposure);
-    let answers_all = of(&|finding| finding.kind == FindingKind::AnswersAll);
-    let notes = of(&|finding| !finding.is_objection());
-    let groups = [
-        ("exposures", &exposures),
-        ("hosts that answer everything", &answers_all),
-        ("notes on the allowlist", &notes),
-    ];
-    for (heading, group) in groups {
-        if group.is_empty() {
-            continue;
-        }
-        writeln!(out, "{BOLD}{heading}: {}{BOLD:#}", group.len())?;
-        for finding in group.iter().take(MOST_LINES) {
-            let style = style_of(finding);
-            let severity = finding.severity.to_string();
-            writeln!(out, "  {style}{severity:<8}{style:#} {}{}", with_host(finding), how_sure(finding))?;
-            if let Some(banner) = &finding.banner {
-                let (protocol, said) = (banner.protocol.as_str(), banner.text.for_terminal());
-                writeln!(out, "           says ({protocol}): {said}")?;
-            }
-        }
-        write_rest(out, group.len())?;
-        writeln!(out)?;
+fn write_findings(out: &mut dyn Write, findings: &Findings<'_>) -> io::Result<()> {
+    write_group(out, "exposures", findings.count_exposures(), findings.exposures())?;
+    let hosts = findings.answers_all();
+    write_group(out, "hosts that answer everything", findings.count_answers_all(), hosts)?;
+    write_group(out, "notes on the allowlist", findings.count_notes(), findings.notes())
+}
+
+fn write_group(
+    out: &mut dyn Write,
+    heading: &str,
+    count: usize,
+    group: impl Iterator<Item = Finding>,
+) -> io::Result<()> {
+    if count == 0 {
+        return Ok(());
     }
-    Ok(())
+    writeln!(out, "{BOLD}{heading}: {count}{BOLD:#}")?;
+    for finding in group.take(MOST_LINES) {
+        let style = style_of(&finding);
+        let severity = finding.severity.to_string();
+        writeln!(out, "  {style}{severity:<8}{style:#} {}{}", with_host(&finding), how_sure(&finding))?;
+        if let Some(banner) = &finding.banner {
+            let (protocol, said) = (banner.protocol.as_str(), banner.text.for_terminal());
+            writeln!(out, "           says ({protocol}): {said}")?;
+        }
+    }
+    write_rest(out, count)?;
+    writeln!(out)
 }
 
 /// Whether a whole handshake stands behind it. Where one failed, the message says so itself.
@@ -194,20 +195,22 @@ fn in_brackets<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
     if more > 0 { format!("[{shown} and {more} more]") } else { format!("[{shown}]") }
 }
 
-fn write_hosts(out: &mut dyn Write, listed: &[Observation], names: &Names) -> io::Result<()> {
-    let mut hosts: BTreeMap<IpAddr, BTreeMap<u16, State>> = BTreeMap::new();
-    for observation in listed {
-        hosts.entry(observation.target.ip).or_default().insert(observation.target.port, observation.state);
-    }
-    if hosts.is_empty() {
+fn write_hosts(out: &mut dyn Write, listed: &[(Target, State)], names: &Names) -> io::Result<()> {
+    if listed.is_empty() {
         return Ok(());
     }
+    // Sorting keeps the order of the words on one target, and is many times smaller than a map of them.
+    let mut sorted: Vec<&(Target, State)> = listed.iter().collect();
+    sorted.sort_by_key(|(target, _)| (target.ip, target.port));
+    let hosts = || sorted.chunk_by(|(a, _), (b, _)| a.ip == b.ip);
     let shown: Vec<State> =
-        State::ALL.into_iter().filter(|state| listed.iter().any(|seen| seen.state == *state)).collect();
+        State::ALL.into_iter().filter(|state| listed.iter().any(|(_, is)| is == state)).collect();
     let header: Vec<String> =
         std::iter::once("host".to_owned()).chain(shown.iter().map(ToString::to_string)).collect();
     let mut table = columns::table(header);
-    for (ip, ports) in hosts.iter().take(MOST_LINES) {
+    for words in hosts().take(MOST_LINES) {
+        let Some((Target { ip, .. }, _)) = words.first() else { continue };
+        let ports: BTreeMap<u16, State> = words.iter().map(|(target, state)| (target.port, *state)).collect();
         let cell = |state: &State| {
             let these = ports.iter().filter(|(_, is)| *is == state).map(|(port, _)| *port);
             in_cell(these, *state == State::Open)
@@ -219,7 +222,7 @@ fn write_hosts(out: &mut dyn Write, listed: &[Observation], names: &Names) -> io
         table.add_row(std::iter::once(host).chain(shown.iter().map(cell)).collect::<Vec<_>>());
     }
     columns::write(out, &table)?;
-    write_rest(out, hosts.len())?;
+    write_rest(out, hosts().count())?;
     writeln!(out)
 }
 
@@ -301,9 +304,8 @@ fn write_verdict(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
 }
 
 fn verdict_of(summary: &Summary<'_>) -> (Style, String) {
-    let findings = summary.findings;
-    let exposures = findings.iter().filter(|finding| finding.is_exposure()).count();
-    let devices = findings.iter().filter(|finding| finding.kind == FindingKind::AnswersAll).count();
+    let exposures = summary.findings.count_exposures();
+    let devices = summary.findings.count_answers_all();
     match summary.report.verdict {
         Verdict::Complete if exposures == 0 && devices > 0 => {
             (WARN, format!("complete: nothing is known to be exposed, but {devices} answer everything"))

@@ -121,12 +121,20 @@ pub struct Verifications {
     pub targets: BTreeMap<Target, Confirmation>,
     /// The hosts that accept everything.
     pub answers_all: BTreeMap<IpAddr, AnswersAll>,
+    /// What is known of every other target. A hundred thousand that are alike take no room.
+    pub otherwise: Verification,
 }
 
 impl Verifications {
     /// What is known of a target.
     pub fn of(&self, target: &Target) -> Confirmation {
-        self.targets.get(target).cloned().unwrap_or_default()
+        let otherwise = || Confirmation { verification: self.otherwise, ..Confirmation::default() };
+        self.targets.get(target).cloned().unwrap_or_else(otherwise)
+    }
+
+    /// Whether a target finishes a handshake, as far as that is known.
+    pub fn verification(&self, target: &Target) -> Verification {
+        self.targets.get(target).map_or(self.otherwise, |known| known.verification)
     }
 
     /// The host of this target, if it accepts everything and nothing tells this target from the rest.

@@ -20,7 +20,7 @@ use crate::config::resolve::system_lookup;
 use crate::config::sources::{self, Gathered, SourceError};
 use crate::config::watch::WatchConfig;
 use crate::job::listener::{Aside, Listener};
-use crate::job::{Job, JobError, Outcome};
+use crate::job::{Job, JobError, Opened, Outcome};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::{Allowance, Allowlist};
 use crate::policy::class::Class;
@@ -94,7 +94,8 @@ impl Watcher {
         let gathered = sources::read(watch.settings.clone(), &mut io::empty())?.resolve(system_lookup)?;
         let interface = gathered.settings.interface.clone();
         let watched = watched(watch, config, desk, &gathered);
-        let (outcome, run) = sweep(gathered, &allowlist, watched, time, interrupt)?;
+        let Opened { events: run, course, .. } = open(gathered, &allowlist, watched, interrupt)?;
+        let outcome = course.run(&run, &mut Ear, &|| time.now())?;
         if interrupt.load(Ordering::Relaxed) {
             return Err(CycleError::Stopped);
         }
@@ -137,13 +138,12 @@ fn watched(watch: &WatchConfig, config: &Config, desk: &Desk, gathered: &Gathere
     targets
 }
 
-fn sweep(
+fn open<'a>(
     gathered: Gathered,
-    allowlist: &Allowlist,
+    allowlist: &'a Allowlist,
     watched: BTreeSet<Target>,
-    time: &Time,
-    interrupt: &SignalFlag,
-) -> Result<(Outcome, Run), CycleError> {
+    interrupt: &'a SignalFlag,
+) -> Result<Opened<'a>, JobError> {
     let job = Job {
         gathered,
         allowlist,
@@ -154,9 +154,7 @@ fn sweep(
         listed: StateSet::default(),
         watched,
     };
-    let opened = job.prepare()?.open(interrupt, &mut Ear)?;
-    let outcome = opened.course.run(&opened.events, &mut Ear, &|| time.now())?;
-    Ok((outcome, opened.events))
+    job.prepare()?.open(interrupt, &mut Ear)
 }
 
 /// A sweep that has been made.
@@ -164,7 +162,7 @@ struct Swept<'a> {
     watch: &'a WatchConfig,
     config: &'a Config,
     allowlist: &'a Allowlist,
-    outcome: &'a Outcome,
+    outcome: &'a Outcome<'a>,
     run: &'a Run,
     began: Timestamp,
 }
@@ -201,10 +199,8 @@ impl Swept<'_> {
 
     /// What policy objects to, and what it warns of.
     fn findings(&self) -> Vec<(Finding, Class)> {
-        let mut warnings = expiring(self.allowlist, self.outcome.judged);
-        self.run.name(&mut warnings);
-        let objections = self.outcome.findings.iter().cloned();
-        objections.chain(warnings).map(|finding| self.grade(finding)).collect()
+        let warnings = expiring(self.allowlist, self.outcome.judged);
+        self.outcome.findings.iter().chain(warnings).map(|finding| self.grade(finding)).collect()
     }
 
     fn grade(&self, mut finding: Finding) -> (Finding, Class) {
