@@ -319,6 +319,20 @@ fn a_device_that_takes_nothing_ends_the_sweep_without_a_claim() {
     assert_eq!(outcome.report.packets.sent, 0);
 }
 
+/// Questions go on as long as anybody waits. If those were waited for in turn, a sweep in which anybody is silent would
+/// never end where the queue of the device takes longer than the next question.
+#[test]
+fn a_slow_queue_is_waited_for_once() {
+    for seed in seeds() {
+        let rules = SimRules { seed, queue_delay: Duration::from_millis(100), ..SimRules::default() };
+        let scope = scope("198.18.0.0/24", "risky");
+        let (network, truth) = mixed(&scope, rules);
+        let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+        check_exact(seed, &notebook, &truth, false);
+        assert_eq!(outcome.report.unknown_reasons, BTreeMap::new(), "seed {seed}");
+    }
+}
+
 #[test]
 fn contradictions_are_conflicts() {
     for seed in seeds() {

@@ -25,6 +25,12 @@ pub enum BackingError {
         /// Why that engine runs.
         why: String,
     },
+    /// What XDP sends never meets the fuse.
+    #[error(
+        "--fuse cannot stand behind the xdp engine, whose frames go past nftables (its own program in the kernel holds \
+         each of them against the scope); use --engine packet, or leave out --fuse"
+    )]
+    Xdp,
     /// The fuse could not tell probes from connections.
     #[error(
         "the kernel's own port range {first}-{last} leaves no block for probes to be known by; narrow it, such as \
@@ -73,6 +79,9 @@ impl Backing {
         }
         if settings.engine == Some(EngineChoice::Connect) {
             return Err(BackingError::Connect { why: "asked for".to_owned() });
+        }
+        if settings.engine == Some(EngineChoice::Xdp) {
+            return Err(BackingError::Xdp);
         }
         Ok(Backing(Some(FuseWatch::begin(fuse_of(settled)?)?)))
     }

@@ -78,8 +78,11 @@ pub trait Transmit: Send {
     /// When the link is broken, or when a probe lies outside the fence. `refused` then holds what did not leave.
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError>;
 
-    /// Whether probes that were taken may still be on their way to the device. Nobody waits for the answer to a probe
-    /// that has not left.
+    /// Says that what was taken so far is waited for: from now on, [`Self::is_draining`] is about that.
+    fn mark(&mut self) {}
+
+    /// Whether probes that were taken before the mark may still be on their way to the device. Nobody waits for the
+    /// answer to a probe that has not left.
     fn is_draining(&mut self) -> bool {
         false
     }
@@ -107,6 +110,10 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
 
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         (**self).transmit(probes, refused)
+    }
+
+    fn mark(&mut self) {
+        (**self).mark();
     }
 
     fn is_draining(&mut self) -> bool {

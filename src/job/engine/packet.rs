@@ -18,7 +18,7 @@ use crate::link::raw::{RawLane, RawOptions, RawTransmit};
 use crate::link::route::{Hop, HopKind};
 use crate::link::switch::{Switch, Track};
 use crate::link::watcher::{Watched, Watcher};
-use crate::link::xdp::{Device, Mode, XdpReceive, XdpTransmit};
+use crate::link::xdp::{self, Device, Mode, XdpReceive, XdpTransmit};
 use crate::link::{LinkError, Receive, Transmit};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
@@ -89,16 +89,12 @@ pub(super) fn open(
         Carrier::Xdp => {
             // That one has only shown, before anything was sent, that it may be opened.
             drop(receive);
-            let (mut devices, mut deaf_to) = (Vec::new(), Vec::new());
-            let transmit = open_half(wanted, &paths, |options| {
-                let device = Device::open(&options, block)?;
-                let transmit = XdpTransmit::open(&device, &options, knowledge.clone(), clock)?;
-                devices.push(device);
-                deaf_to.push(options.interface_index);
-                Ok(Box::new(transmit))
-            })?;
-            said.push_str(about_devices(&devices));
-            (vec![transmit], Box::new(XdpReceive::new(devices, hear(&deaf_to)?, clock)) as Box<dyn Receive>)
+            let opened = open_devices(wanted, &paths, block, &knowledge, clock)?;
+            said.push_str(&opened.about());
+            let deaf_to: Vec<u32> = opened.devices.iter().map(|(index, _)| *index).collect();
+            let devices = opened.devices.into_iter().map(|(_, device)| device).collect();
+            let receive = XdpReceive::new(devices, hear(&deaf_to)?, clock);
+            (vec![opened.transmit], Box::new(receive) as Box<dyn Receive>)
         }
     };
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
@@ -244,12 +240,66 @@ fn open_links(
     })
 }
 
-/// What is to be said of devices.
-fn about_devices(devices: &[Device]) -> &'static str {
-    match devices.iter().any(|device| device.mode() == Mode::Generic) {
-        true => "; receiving in generic mode, which is slower, because the driver has no native one",
-        false => "",
+/// What sends by XDP, and by packet sockets where it must.
+struct Devices {
+    transmit: Box<dyn Transmit>,
+    /// The devices that take frames from XDP, by number.
+    devices: Vec<(u32, Device)>,
+    /// The names of those that do not.
+    others: Vec<String>,
+}
+
+impl Devices {
+    /// What is to be said of them.
+    fn about(&self) -> String {
+        let mut said = String::new();
+        if self.devices.iter().any(|(_, device)| device.mode() == Mode::Generic) {
+            said.push_str(
+                "; receiving in generic mode, which is slower, because the driver has no native one",
+            );
+        }
+        if !self.others.is_empty() {
+            let names = self.others.join(", ");
+            said = format!("{said}; by packet sockets on {names}, whose driver takes no frames from XDP");
+        }
+        said
     }
+}
+
+/// Opens one sending half that reaches all targets, by XDP where the device can.
+///
+/// # Errors
+/// Where none of them can: that is not what was asked for.
+fn open_devices(
+    wanted: &Wanted<'_>,
+    paths: &[Path<'_>],
+    block: (u16, u16),
+    knowledge: &Knowledge,
+    clock: Monotonic,
+) -> Result<Devices, OpenError> {
+    let (mut devices, mut others) = (Vec::new(), Vec::new());
+    let transmit = open_half(wanted, paths, |options| {
+        if !xdp::takes_frames(options.interface_index) {
+            others.push(options.interface.clone());
+            return Ok(Box::new(PacketTransmit::open(&options, knowledge.clone(), clock)?));
+        }
+        let device = Device::open(&options, block)?;
+        let transmit = XdpTransmit::open(&device, &options, knowledge.clone(), clock)?;
+        devices.push((options.interface_index, device));
+        Ok(Box::new(transmit))
+    })?;
+    if !devices.is_empty() {
+        return Ok(Devices { transmit, devices, others });
+    }
+    let interface = others.into_iter().next();
+    let interface = interface.or_else(|| paths.first().map(|path| path.hop.interface.name.clone()));
+    Err(OpenError::Link(LinkError::Interface {
+        interface: interface.unwrap_or_default(),
+        why: "takes no frames from XDP, and nor does any other that leads to a target".to_owned(),
+        remedy: "sweep with --engine packet, or name an interface by --interface whose driver takes them (a veth does \
+                 while GRO is on at its other end)"
+            .to_owned(),
+    }))
 }
 
 /// Opens one sending half that reaches all targets: by `open_frames` where frames are made here.

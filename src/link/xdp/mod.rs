@@ -11,6 +11,7 @@
 //! Needs Linux 5.18, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (for the tracepoints that say what a device has refused),
 //! and a device whose driver takes frames from XDP. On some devices, attaching a program resets the link.
 
+mod features;
 mod prober;
 mod programs;
 mod receive;
@@ -40,6 +41,12 @@ const _: () = assert!(FRAME_AT + MAX_SYN_LEN <= SLOT_LEN, "a slot holds every pr
 
 const FREE: u32 = 0;
 const READY: u32 = 1;
+
+/// Whether a device takes frames from XDP, as far as the kernel says. A veth does only while its other end polls: with GRO
+/// on, or with an XDP program of its own.
+pub fn takes_frames(interface_index: u32) -> bool {
+    features::takes_frames(interface_index).unwrap_or(true)
+}
 
 /// One device that is made ready.
 pub struct Device {

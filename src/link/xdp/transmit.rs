@@ -17,6 +17,8 @@ pub struct XdpTransmit {
     head: usize,
     /// The oldest slot that may not have left yet.
     tail: usize,
+    /// How many had been written when somebody began to wait for them.
+    marked: usize,
     framer: Framer,
     prober: Prober,
 }
@@ -36,6 +38,7 @@ impl XdpTransmit {
             ring: device.programs.slots()?,
             head: 0,
             tail: 0,
+            marked: 0,
             framer: Framer::new(options, knowledge, clock),
             prober: Prober::start(&device.programs)?,
         })
@@ -71,8 +74,12 @@ impl Transmit for XdpTransmit {
         take_in_order(probes, refused, |_, probe| self.write(probe))
     }
 
+    fn mark(&mut self) {
+        self.marked = self.head;
+    }
+
     fn is_draining(&mut self) -> bool {
-        while self.tail < self.head {
+        while self.tail < self.marked {
             let slot = self.tail % SLOTS * SLOT_LEN;
             if self.ring.piece(slot + STATUS_AT, |status| status == FREE, slot..slot).is_none() {
                 return true;
