@@ -357,9 +357,9 @@ table netdev lab {
     counter lost_back { }
     chain out {
         type filter hook ingress device "to-scan" priority 0; policy accept;
+        tcp flags & (syn | ack) == syn counter name "syn_out"
         meta protocol != ip accept
         counter name "seen_out"
-        tcp flags & (syn | ack) == syn counter name "syn_out"
         numgen random mod 100000 < $loss_out counter name "lost_out" drop
     }
     chain back {

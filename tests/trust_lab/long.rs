@@ -7,7 +7,8 @@ use crate::{Case, PlainCase, kinds, weather};
 pub const CASES: &[Case] = &[("resets_are_limited_on_all_ports", weather::resets_are_limited_on_all_ports)];
 
 /// Cases that need nmap as well.
-pub const JUDGED: &[PlainCase] = &[("nmap_and_portreeve_agree_on_each", kinds::nmap_and_portreeve_agree_on_each)];
+pub const JUDGED: &[PlainCase] =
+    &[("nmap_and_portreeve_agree_on_each", kinds::nmap_and_portreeve_agree_on_each)];
 
 /// Cases that need a kind of device.
 pub const DEVICES: &[(&str, &str, fn(Engine))] = &[("vlan", "vlan", kinds::vlan), ("vrf", "vrf", kinds::vrf)];

@@ -21,7 +21,12 @@ const WIRE6: &str = "2001:db8:2::/120";
 
 fn sweep_kinds(engine: Engine, weather: &str, targets: &str, rate: &str) -> Ran {
     let lab = Lab::new().flag("--kinds").seed(3).timeout(Duration::from_secs(90));
-    sweep_with(engine, lab, weather, &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"))
+    sweep_with(
+        engine,
+        lab,
+        weather,
+        &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"),
+    )
 }
 
 /// Whether a target lies behind the gateway that is left alone.
@@ -52,7 +57,7 @@ pub fn one_gateway_of_two_is_silent(engine: Engine) {
 
 /// It comes while the sweep runs, and nothing is lost by it.
 pub fn a_gateway_of_two_comes_late(engine: Engine) {
-    let weather = "$W gateway-silent; $W after 5 gateway-speaks &";
+    let weather = "$W gateway-silent; (sleep 5; $W gateway-speaks) &";
     let ran = sweep_kinds(engine, weather, &format!("{LEFT} {RIGHT}"), "5k");
     check(&ran, Ending::Complete, "next-hop-silent");
 }
@@ -86,27 +91,30 @@ pub fn ipv6_gateway_stops_for_a_while(engine: Engine) {
 }
 
 pub fn ipv6_gateway_stops_forwarding(engine: Engine) {
-    check(&sweep_kinds(engine, "$W after 1 gateway-deaf &", LEFT6, "1k"), Ending::Incomplete, "canaries-silent");
+    check(
+        &sweep_kinds(engine, "$W after 1 gateway-deaf &", LEFT6, "1k"),
+        Ending::Incomplete,
+        "canaries-silent",
+    );
 }
 
-/// All hosts of the wire are at another hardware address from one moment to the next. To find who is there takes two
-/// seconds and a half before the first probe leaves.
-fn hosts_move(engine: Engine, targets: &str, after: &str) {
-    let weather = format!("(sleep {after}; ip -n lan link set dev lan0 address 02:00:00:00:00:77) &");
+/// All hosts of the wire are at another hardware address from one moment to the next.
+fn hosts_move(engine: Engine, targets: &str, when: &str) {
+    let weather = format!("({when}; ip -n lan link set dev lan0 address 02:00:00:00:00:77) &");
     check(&sweep_kinds(engine, &weather, targets, "1k"), Ending::Complete, "next-hop-moved");
 }
 
 pub fn hosts_on_the_wire_move(engine: Engine) {
-    hosts_move(engine, WIRE, "4");
+    hosts_move(engine, WIRE, "$W first-probe lan; sleep 1");
 }
 
-/// Before the first probe, which is no better.
+/// Before the first probe, which is no better: to find who is there takes two seconds and a half.
 pub fn hosts_on_the_wire_move_early(engine: Engine) {
-    hosts_move(engine, WIRE, "2");
+    hosts_move(engine, WIRE, "sleep 2");
 }
 
 pub fn ipv6_hosts_on_the_wire_move(engine: Engine) {
-    hosts_move(engine, WIRE6, "3.3");
+    hosts_move(engine, WIRE6, "$W first-probe lan; sleep 0.4");
 }
 
 /// A part of the hosts of the wire goes away in the middle. Before, they are what they are; afterwards nobody has their
@@ -133,11 +141,11 @@ fn hosts_go(ran: &Ran, from: &str, to: &str) {
 }
 
 pub fn hosts_on_the_wire_go(engine: Engine) {
-    let weather = "(sleep 6; ip -n lan route del local 198.19.2.0/27 dev lo) &";
+    let weather = "($W first-probe lan; sleep 1.5; ip -n lan route del local 198.19.2.0/27 dev lo) &";
     hosts_go(&sweep_kinds(engine, weather, WIRE, "500"), "198.19.2.0", "198.19.2.31");
 }
 
 pub fn ipv6_hosts_on_the_wire_go(engine: Engine) {
-    let weather = "(sleep 5; for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
+    let weather = "($W first-probe lan; sleep 1.2; for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
     hosts_go(&sweep_kinds(engine, weather, WIRE6, "400"), "2001:db8:2::1", "2001:db8:2::4");
 }

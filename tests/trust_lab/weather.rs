@@ -176,8 +176,11 @@ pub fn gateway_address_changes_and_is_announced(engine: Engine) {
 
 /// The next hop is there, and that is all: nothing is known of anything behind it.
 pub fn gateway_forwards_nothing(engine: Engine) {
-    let events =
-        check(&sweep_in(engine, small(), "$W gateway-deaf", "--rate 2k"), Ending::Incomplete, "nothing-heard");
+    let events = check(
+        &sweep_in(engine, small(), "$W gateway-deaf", "--rate 2k"),
+        Ending::Incomplete,
+        "nothing-heard",
+    );
     assert_eq!(events.completed()["verdict"], "blind", "{}", events.completed());
     assert_eq!(events.number("ledger", "unknown"), 1536);
 }
@@ -223,7 +226,11 @@ pub fn who_answers_for_others_is_not_believed(engine: Engine) {
     for how in ["tcp reset", "icmp type admin-prohibited"] {
         let lab = Lab::new().network("198.18.16.0/21").seed(3).open(1500).timeout(Duration::from_secs(120));
         let weather = format!("$W after 2 gateway-rejects \"{how}\" &");
-        check(&sweep_in(engine, lab, &weather, "--rate 2k --no-verify"), Ending::Incomplete, "canaries-changed");
+        check(
+            &sweep_in(engine, lab, &weather, "--rate 2k --no-verify"),
+            Ending::Incomplete,
+            "canaries-changed",
+        );
     }
 }
 
@@ -288,7 +295,8 @@ fn most_missed(targets: f64, loss: f64, tries: i32) -> f64 {
 fn random_loss(engine: Engine, percent: f64) {
     let tries = 4;
     let lab = Lab::new().network("198.18.16.0/20").seed(5).loss(percent, percent);
-    let ran = sweep_in(engine, lab.timeout(Duration::from_secs(120)), ":", &format!("--rate 20k --tries {tries}"));
+    let ran =
+        sweep_in(engine, lab.timeout(Duration::from_secs(120)), ":", &format!("--rate 20k --tries {tries}"));
     let (events, truth) = (ran.events("events"), ran.truth());
     events.check_books();
     let lies = lies(&events, &truth);
