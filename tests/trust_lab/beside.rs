@@ -10,6 +10,7 @@ use crate::weather::{Ending, check, small};
 /// Blocks go from the scanner to a server beside the fleet and back, and are compared. Each line of `$LAB_DIR/blocks` is
 /// one that came back as it was sent: seconds since the epoch, and its number.
 const TRANSFER: &str = r#"
+    ip -n scan route add 192.0.2.4/30 via 192.0.2.1
     ip netns exec fleet python3 -c '
 import socket
 server = socket.create_server(("192.0.2.6", 9000))
@@ -18,7 +19,7 @@ other, _ = server.accept()
 while block := other.recv(65536):
     other.sendall(block)
 ' >$LAB_DIR/server &
-    until grep -q ready $LAB_DIR/server; do sleep 0.02; done
+    until grep -qs ready $LAB_DIR/server; do sleep 0.02; done
     python3 -c '
 import hashlib, socket, time
 wire = socket.create_connection(("192.0.2.6", 9000))
@@ -36,7 +37,7 @@ while True:
     print(time.time(), number, flush=True)
     time.sleep(0.005)
 ' >$LAB_DIR/blocks 2>$LAB_DIR/broken & transfer=$!
-    until [[ -s $LAB_DIR/blocks ]]; do sleep 0.02; done
+    until [[ -s $LAB_DIR/blocks ]]; do kill -0 $transfer || exit 98; sleep 0.02; done
     segments() { awk '/^Tcp: [0-9]/ { print $12, $13 }' /proc/net/snmp; }
     segments >$LAB_DIR/segments
     date +%s.%N >$LAB_DIR/times
