@@ -91,8 +91,7 @@ fn nothing_is_left_behind() {
     for signal in ["KILL", "INT"] {
         let output = before_wire("198.18.0.0/16", &format!("SIGNAL={signal}; {script}"));
         let said = String::from_utf8_lossy(&output.stdout);
-        // Two tracepoints and one device; five programs, and nine maps, of which two hold what is said before they are loaded.
-        let expected = "during 1 3 link 11 map 5 prog\nafter 0 0\n";
+        let expected = "during 1 3 link 8 map 5 prog\nafter 0 0\n";
         assert_eq!(said, expected, "{signal}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -8,7 +8,6 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -191,41 +190,6 @@ pub fn trial(name: &str, test: impl FnOnce() + Send + 'static, missing: Option<&
 /// How many labs are up at a time where they leave each other room: their cases wait for what does not answer, for a
 /// link to come back, for a sweep that is slow on purpose, and hardly ever for a processor.
 pub const MANY: usize = 10;
-
-/// How many cases of a kind are run at a time, where others are run beside them. What waits for its turn holds a thread
-/// and nothing else.
-#[derive(Debug)]
-pub struct Turns {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-impl Turns {
-    /// So many at a time.
-    pub const fn new(count: usize) -> Self {
-        Turns { free: Mutex::new(count), freed: Condvar::new() }
-    }
-
-    /// Waits for a turn, and takes it for as long as `work` lasts.
-    pub fn take(&self, work: impl FnOnce()) {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        drop(free);
-        let _end = Turn(self);
-        work();
-    }
-}
-
-/// A turn that is given back however it ends.
-struct Turn<'a>(&'a Turns);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
-    }
-}
 
 /// One at a time: whatever measures, or takes all of the machine.
 pub const ALONE: usize = 1;

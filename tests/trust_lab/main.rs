@@ -17,7 +17,7 @@ mod weather;
 
 use std::process::ExitCode;
 
-use lab::{Engine, Turns, missing_for_lab, missing_for_xdp};
+use lab::{Engine, missing_for_lab, missing_for_xdp};
 use libtest_mimic::{Arguments, Trial};
 
 type Case = (&'static str, fn(Engine));
@@ -74,6 +74,10 @@ const CONNECT: &[PlainCase] = &[
     ("connect_address_goes_and_comes_back", weather::connect_address_goes_and_comes_back),
 ];
 
+/// How many of them run at a time over XDP. Each such sweep keeps a processor busy, and what it does in the kernel holds
+/// up the machine's own housekeeping (RCU) where many of them share a processor: to change a link would take seconds.
+const FEW: usize = 3;
+
 /// How many of those run at a time that are disturbed more easily.
 const TWO: usize = 2;
 
@@ -89,10 +93,15 @@ const LOSSES: &[Case] = &[
     ("random_loss_of_10_percent", weather::random_loss_of_10_percent),
 ];
 
-/// Rates and moments are measured, which two cases at a time would spoil for each other.
-const MEASURED: &[Case] = &[
+/// Somebody on the way throws answers of his own.
+const FORGED: &[Case] = &[
     ("forged_answers_change_nothing", forged::forged_answers_change_nothing),
     ("replayed_answers_change_nothing", forged::replayed_answers_change_nothing),
+];
+
+/// Rates are measured, which two cases at a time would spoil for each other. What finds the rate is the same over every
+/// engine, so that one of them is enough for a quick run.
+const MEASURED: &[Case] = &[
     ("the_policer_carries_what_it_should", pace::the_policer_carries_what_it_should),
     ("auto_rate_finds_what_the_way_carries", pace::auto_rate_finds_what_the_way_carries),
 ];
@@ -104,18 +113,13 @@ const XDP: &[Case] = &[("veth_whose_end_does_not_poll", kinds::veth_whose_end_do
 const TUNNELS: &[Case] = &[("every_kind", kinds::every_kind), ("tunnel", kinds::tunnel)];
 
 /// A receive ring of a size to choose is what the packet engine alone has.
-const PACKET: &[Case] = &[("starved_receiver", weather::starved_receiver)];
+const RINGS: &[Case] = &[("starved_receiver", weather::starved_receiver)];
 
 /// These need the judge as well: nmap.
 const JUDGED: &[PlainCase] = &[
     ("nmap_agrees_with_the_truth", kinds::nmap_agrees_with_the_truth),
     ("nmap_and_portreeve_agree", kinds::nmap_and_portreeve_agree),
 ];
-
-/// Turns of the waiting cases. A sweep by XDP keeps a processor busy, and what it does in the kernel holds up the machine's
-/// own housekeeping (RCU) where many of them share a processor: labs would take seconds to change a link.
-static OTHERS: Turns = Turns::new(lab::MANY);
-static BY_XDP: Turns = Turns::new(3);
 
 /// What this machine lacks for which cases.
 struct Missing {
@@ -132,30 +136,20 @@ impl Missing {
     /// The cases, over this engine.
     fn over(&self, engine: Engine, cases: &[Case]) -> Vec<Trial> {
         let trial = |&(name, test): &Case| {
-            let (name, turns) = match engine {
-                Engine::Xdp => (format!("xdp_{name}"), &BY_XDP),
-                _ => (name.to_owned(), &OTHERS),
-            };
-            lab::trial(&name, move || turns.take(|| test(engine)), self.of(engine))
+            let name = if engine == Engine::Xdp { format!("xdp_{name}") } else { name.to_owned() };
+            lab::trial(&name, move || test(engine), self.of(engine))
         };
         cases.iter().map(trial).collect()
     }
 
-    /// The cases, over both engines that make their own frames.
-    fn over_both(&self, cases: &[Case]) -> Vec<Trial> {
-        [Engine::Packet, Engine::Xdp].into_iter().flat_map(|engine| self.over(engine, cases)).collect()
-    }
-
-    /// The same cases where tunnels are needed too.
-    fn through_tunnels(&self, cases: &[Case]) -> Vec<Trial> {
+    /// The same where tunnels are needed too.
+    fn through_tunnels(&self, engine: Engine, cases: &[Case]) -> Vec<Trial> {
         let lacks = |missing: &Option<String>| missing.clone().or_else(kinds::missing_tunnels);
-        Missing { lab: lacks(&self.lab), xdp: lacks(&self.xdp), judge: None }.over_both(cases)
+        Missing { lab: lacks(&self.lab), xdp: lacks(&self.xdp), judge: None }.over(engine, cases)
     }
 
     fn plain(&self, cases: &[PlainCase]) -> Vec<Trial> {
-        let trial =
-            |&(name, test): &PlainCase| lab::trial(name, move || OTHERS.take(test), self.lab.as_deref());
-        cases.iter().map(trial).collect()
+        cases.iter().map(|&(name, test)| lab::trial(name, test, self.lab.as_deref())).collect()
     }
 
     fn judged(&self, cases: &[PlainCase]) -> Vec<Trial> {
@@ -167,9 +161,9 @@ impl Missing {
         let of_kind = |&(name, device, test): &(&'static str, &'static str, fn(Engine))| {
             let lacks = |missing: &Option<String>| missing.clone().or_else(|| kinds::missing_device(device));
             let here = Missing { lab: lacks(&self.lab), xdp: lacks(&self.xdp), judge: None };
-            here.over_both(&[(name, test)])
+            [Engine::Packet, Engine::Xdp].map(|engine| here.over(engine, &[(name, test)]))
         };
-        cases.iter().flat_map(of_kind).collect()
+        cases.iter().flat_map(of_kind).flatten().collect()
     }
 }
 
@@ -177,19 +171,26 @@ fn main() -> ExitCode {
     let lab = missing_for_lab();
     let judge = lab.clone().or_else(kinds::missing_for_judge);
     let missing = Missing { xdp: lab.clone().or_else(missing_for_xdp), lab, judge };
-    let mut waiting = missing.over_both(WEATHER);
-    waiting.extend(missing.through_tunnels(TUNNELS));
-    waiting.extend(missing.over(Engine::Xdp, XDP));
+    let mut waiting = missing.over(Engine::Packet, WEATHER);
+    waiting.extend(missing.through_tunnels(Engine::Packet, TUNNELS));
     waiting.extend(missing.plain(CONNECT));
-    let mut alone = missing.over_both(MEASURED);
-    alone.extend(missing.over(Engine::Packet, PACKET));
+    let mut by_xdp = missing.over(Engine::Xdp, WEATHER);
+    by_xdp.extend(missing.over(Engine::Xdp, FORGED));
+    by_xdp.extend(missing.through_tunnels(Engine::Xdp, TUNNELS));
+    by_xdp.extend(missing.over(Engine::Xdp, XDP));
+    let mut losses = missing.over(Engine::Packet, LOSSES);
+    losses.extend(missing.over(Engine::Xdp, LOSSES));
+    let mut alone = missing.over(Engine::Packet, RINGS);
+    alone.extend(missing.over(Engine::Packet, FORGED));
+    alone.extend(missing.over(Engine::Packet, MEASURED));
     alone.extend(missing.judged(JUDGED));
     if std::env::var_os(LONG).is_some() {
-        alone.extend(missing.over_both(long::CASES));
+        alone.extend(missing.over(Engine::Xdp, MEASURED));
+        alone.extend(missing.over(Engine::Packet, long::CASES));
+        alone.extend(missing.over(Engine::Xdp, long::CASES));
         alone.extend(missing.judged(long::JUDGED));
         alone.extend(missing.devices(long::DEVICES));
     }
-    // Each has its thread, and waits there for its turn.
-    let groups = [(waiting.len(), waiting), (TWO, missing.over_both(LOSSES)), (lab::ALONE, alone)];
+    let groups = [(lab::MANY, waiting), (FEW, by_xdp), (TWO, losses), (lab::ALONE, alone)];
     lab::run(Arguments::from_args(), groups)
 }
