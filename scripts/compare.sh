@@ -29,6 +29,7 @@ options:
   --tries N       portreeve's tries in the lab; masscan and zmap send one probe a target, so that 1 is like for like (1)
   --network NET   the lab's network (198.18.0.0/16)
   --zmap          zmap too: six runs, one a port, added up
+  --xdp           portreeve's xdp engine too, in the lab; needs root and ethtool
   --nmap          nmap too, in the lab, on the first /24 only: it takes minutes for more
   --portreeve PATH, --fleet PATH, --ring PATH   the programs (built by cargo when not given)
 END
@@ -45,6 +46,7 @@ parse_options() {
     while (($# > 0)); do
         case $1 in
             --zmap) scanners+=' zmap' && shift ;;
+            --xdp) scanners+=' xdp' && shift ;;
             --nmap) scanners+=' nmap' && shift ;;
             --rounds | --tries | --network | --portreeve | --fleet | --ring)
                 (($# > 1)) || die "$1 needs a value"
@@ -63,7 +65,7 @@ parse_options() {
 keep_installed() {
     local scanner kept=''
     for scanner in $scanners; do
-        if [[ $scanner == portreeve ]] || command -v "$scanner" >/dev/null; then
+        if [[ $scanner == portreeve || $scanner == xdp ]] || command -v "$scanner" >/dev/null; then
             kept+=" $scanner"
         else
             printf '%s is not installed and is left out\n' "$scanner" >&2
@@ -90,6 +92,7 @@ show_versions() {
     for scanner in $scanners; do
         case $scanner in
             portreeve) "$portreeve" --version ;;
+            xdp) ;;
             # Says it in the middle, and exits with 1.
             masscan) { masscan --version || :; } | grep -m 1 -i version ;;
             *) "$scanner" --version 2>&1 | head -n 1 ;;
@@ -106,7 +109,9 @@ median() {
 
 compare_lab() {
     printf '\n== lab sweep of %s, %d rounds ==\n' "$network" "$rounds"
-    "$SCRIPTS/lab.sh" run --quick --network "$network" --fleet "$fleet" -- \
+    local xdp=()
+    [[ " $scanners " != *" xdp "* ]] || xdp=(--xdp)
+    "$SCRIPTS/lab.sh" run --quick "${xdp[@]}" --network "$network" --fleet "$fleet" -- \
         "$BASH" "$SELF" inside-lab "$rounds" "$tries" "$portreeve" "$scanners"
 }
 
@@ -130,8 +135,16 @@ inside_lab() {
 }
 
 lab_portreeve() {
+    lab_engine packet
+}
+
+lab_xdp() {
+    lab_engine xdp
+}
+
+lab_engine() {
     timeout "$LAB_LIMIT" "$portreeve" sweep "$LAB_NETWORK" --ports "$LAB_PORTS" --authorization "compare.sh" --tries "$tries" \
-        --engine packet --rate 100M --host-rate none --network-rate none --no-verify --states all --format jsonl --output found
+        --engine "$1" --rate 100M --host-rate none --network-rate none --no-verify --states all --format jsonl --output found
 }
 
 # masscan waits in its receive loop for a packet before it looks whether its time is over; in a lab where nobody but the
@@ -162,6 +175,10 @@ lab_nmap() {
 }
 
 # Each reader turns a scanner's own output into lines `state address port`.
+read_xdp() {
+    read_portreeve
+}
+
 read_portreeve() {
     awk -F'"' '/"event":"port"/ {
         for (n = 2; n < NF; n += 2) {

@@ -132,7 +132,7 @@ fn check_exact(seed: u64, notebook: &Notebook, truth: &HashMap<Target, Behaviour
     }
 }
 
-/// In large sweeps neighbours in the order share one time of sending. The next probe of one is not the last of the other.
+/// In large sweeps neighbours in the order share one time of sending. The next probe of one is not the last of another.
 #[test]
 fn neighbours_that_share_a_time_of_sending_do_not_wait_for_each_other() {
     let scope = scope("198.18.0.0/16", "1-33");

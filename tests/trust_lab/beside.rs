@@ -1,5 +1,5 @@
-//! What else goes on while a sweep runs: other people's traffic through the same interface, and what the targets are left
-//! with.
+//! What else goes on while a sweep runs: other people's traffic through the same interface, and what the targets are
+//! left with.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::harness::{Ran, note};
 use crate::lab::{Engine, Lab};
 use crate::weather::{Ending, check, small};
 
-/// Blocks go from the scanner to a server beside the fleet and back, and are compared. Each line of `$LAB_DIR/blocks` is
-/// one that came back as it was sent: seconds since the epoch, and its number.
+/// Blocks go from the scanner to a server beside the fleet and back, and are compared. Each line of `$LAB_DIR/blocks`
+/// is one that came back as it was sent: seconds since the epoch, and its number.
 const TRANSFER: &str = r#"
     ip -n scan route add 192.0.2.4/30 via 192.0.2.1
     ip netns exec fleet python3 -c '

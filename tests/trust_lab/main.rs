@@ -74,8 +74,8 @@ const CONNECT: &[PlainCase] = &[
     ("connect_address_goes_and_comes_back", weather::connect_address_goes_and_comes_back),
 ];
 
-/// How many of them run at a time over XDP. Each such sweep keeps a processor busy, and what it does in the kernel holds
-/// up the machine's own housekeeping (RCU) where many of them share a processor: to change a link would take seconds.
+/// How many of them run at a time over XDP. Each such sweep keeps a processor busy, and what it does in the kernel
+/// holds up the machine's own housekeeping (RCU) where many of them share a processor: to change a link would take seconds.
 const FEW: usize = 3;
 
 /// How many of those run at a time that are disturbed more easily.

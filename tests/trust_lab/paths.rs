@@ -146,6 +146,7 @@ pub fn hosts_on_the_wire_go(engine: Engine) {
 }
 
 pub fn ipv6_hosts_on_the_wire_go(engine: Engine) {
-    let weather = "($W first-probe lan; sleep 1.2; for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
+    let weather = "($W first-probe lan; sleep 1.2; \
+                   for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
     hosts_go(&sweep_kinds(engine, weather, WIRE6, "400"), "2001:db8:2::1", "2001:db8:2::4");
 }

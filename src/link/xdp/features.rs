@@ -1,5 +1,5 @@
-//! Whether a device takes frames from XDP, as the kernel says since Linux 6.3: by generic netlink, in its family `netdev`
-//! (Documentation/netlink/specs/netdev.yaml).
+//! Whether a device takes frames from XDP, as the kernel says since Linux 6.3: by generic netlink, in its family
+//! `netdev` (Documentation/netlink/specs/netdev.yaml).
 
 use std::io;
 

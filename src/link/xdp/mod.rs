@@ -42,8 +42,8 @@ const _: () = assert!(FRAME_AT + MAX_SYN_LEN <= SLOT_LEN, "a slot holds every pr
 const FREE: u32 = 0;
 const READY: u32 = 1;
 
-/// Whether a device takes frames from XDP, as far as the kernel says. A veth does only while its other end polls: with GRO
-/// on, or with an XDP program of its own.
+/// Whether a device takes frames from XDP, as far as the kernel says. A veth does only while its other end polls: with
+/// GRO on, or with an XDP program of its own.
 pub fn takes_frames(interface_index: u32) -> bool {
     features::takes_frames(interface_index).unwrap_or(true)
 }

@@ -14,8 +14,8 @@ use crate::wire::frame::parse_ip;
 const MOST_AT_ONCE: usize = (8 << 20) / 80;
 
 /// How long the receiver sleeps once it has emptied the ring. Nobody wakes it, because to be woken for every answer
-/// would cost more than the answers do; and to look all the time would cost the writer of the ring, who would find every
-/// line of it in the other processor's cache. The ring holds what comes in within twenty times as long.
+/// would cost more than the answers do; and to look all the time would cost the writer of the ring, who would find
+/// every line of it in the other processor's cache. The ring holds what comes in within twenty times as long.
 const NAP: Duration = Duration::from_millis(1);
 
 /// `struct short_answer` and `struct long_answer` of the programs: where their parts stand.

@@ -11,8 +11,8 @@ use super::super::{LinkError, Probe, Transmit};
 use super::prober::Prober;
 use super::{Device, FRAME_AT, FREE, LENGTH_AT, READY, SLOT_LEN, SLOTS, STATUS_AT};
 
-/// How long a frame may stand in the ring before no more are put behind it. Whoever waits longer (for a device that takes
-/// nothing, for a processor that has others to serve) would leave together with the next try at the same target, which
+/// How long a frame may stand in the ring before no more are put behind it. Whoever waits longer (for a device that
+/// takes nothing, for a processor that has others to serve) would leave together with the next try at the same target, which
 /// would be none; and all of them would leave in one burst.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -61,7 +61,7 @@ impl XdpTransmit {
         self.ring.piece(slot + STATUS_AT, |status| status == FREE, slot..slot).is_some()
     }
 
-    /// Whether what was handed over does not leave. One look for a batch, as the other processor writes what is looked at.
+    /// Whether what was handed over does not leave. One look for a batch: the other processor writes there.
     fn is_stuck(&mut self) -> bool {
         let now = self.clock.now();
         let (number, since) = self.watched;
