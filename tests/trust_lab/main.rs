@@ -75,7 +75,7 @@ const CONNECT: &[PlainCase] = &[
 ];
 
 /// How many of them run at a time over XDP. Each such sweep keeps a processor busy, and what it does in the kernel
-/// holds up the machine's own housekeeping (RCU) where many of them share a processor: to change a link would take seconds.
+/// holds up the machine's own housekeeping (RCU) where many share a processor: to change a link would take seconds.
 const FEW: usize = 3;
 
 /// How many of those run at a time that are disturbed more easily.

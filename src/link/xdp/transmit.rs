@@ -12,8 +12,8 @@ use super::prober::Prober;
 use super::{Device, FRAME_AT, FREE, LENGTH_AT, READY, SLOT_LEN, SLOTS, STATUS_AT};
 
 /// How long a frame may stand in the ring before no more are put behind it. Whoever waits longer (for a device that
-/// takes nothing, for a processor that has others to serve) would leave together with the next try at the same target, which
-/// would be none; and all of them would leave in one burst.
+/// takes nothing, for a processor that has others to serve) would leave together with the next try at the same target,
+/// which would be none; and all of them would leave in one burst.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Sends probes through one device.
@@ -111,6 +111,8 @@ impl Transmit for XdpTransmit {
     }
 
     fn is_draining(&mut self) -> bool {
+        // A slot is written again only when it has left, and what stands in it then is not what is asked for.
+        self.tail = self.tail.max(self.head.saturating_sub(SLOTS));
         while self.tail < self.marked {
             if !self.is_free(self.tail) {
                 return true;
