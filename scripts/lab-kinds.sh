@@ -139,6 +139,19 @@ table inet kinds {
 END
 }
 
+# Counts probes on the wire of many hosts, as the router does on its own.
+lan_counter() {
+    cat <<'END'
+table netdev lab {
+    counter syn_out { }
+    chain out {
+        type filter hook ingress device "lan0" priority 0; policy accept;
+        tcp flags & (syn | ack) == syn counter name "syn_out"
+    }
+}
+END
+}
+
 # Starts a program that says `ready` and that ends with its standard input, which the first process of the lab holds.
 start_beside() {
     local name=$1 namespace=$2 said=$RUN/lab/$1.said hold tries
@@ -167,6 +180,7 @@ build_kinds() {
     build_lan
     build_tun
     kind_rules forward '' | in_netns router nft -f -
+    lan_counter | in_netns lan nft -f -
     for namespace in lan far; do
         if [[ $namespace == lan || $has_tun == yes ]]; then kind_rules input '' | in_netns "$namespace" nft -f -; fi
     done

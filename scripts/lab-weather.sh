@@ -9,7 +9,8 @@ usage() {
     cat <<'END'
 usage: "$LAB_WEATHER" WORD [ARGUMENTS], inside a lab
 
-  after SECONDS WORD...       later; put it in the background
+  first-probe router|lan      waits until a probe has come in there
+  after SECONDS WORD...       so long after the first probe has reached the router; put it in the background
   link-down scan|router SECONDS    the link goes down on that side, and comes back with its routes
   gateway-address MAC [announced]  the router gets another Ethernet address, and tells so or not
   gateway-deaf | gateway-hears     the router answers ARP and forwards nothing; and again does
@@ -30,6 +31,18 @@ END
 
 router_nft() {
     ip netns exec router nft -f -
+}
+
+# An engine may take a while to begin, and longer where others begin beside it.
+first_probe() {
+    until ip netns exec "$1" nft list counter netdev lab syn_out | grep -q 'packets [1-9]'; do sleep 0.02; done
+}
+
+after() {
+    first_probe router
+    sleep "$1"
+    shift
+    main "$@"
 }
 
 scan_routes() {
@@ -196,7 +209,8 @@ main() {
     local word=${1:-help}
     if (($# > 0)); then shift; fi
     case $word in
-        after) sleep "$1" && shift && main "$@" ;;
+        first-probe) first_probe "$@" ;;
+        after) after "$@" ;;
         link-down) link_down "$@" ;;
         gateway-address) gateway_address "$@" ;;
         gateway-deaf) forwarding 0 ;;

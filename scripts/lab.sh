@@ -22,7 +22,7 @@ usage() {
 usage: scripts/lab.sh run   [OPTIONS] -- COMMAND...   run COMMAND in a lab, exit with its status
        scripts/lab.sh shell [OPTIONS]                 an interactive shell in a lab
        scripts/lab.sh demo  [OPTIONS]                 build portreeve, sweep a lab, show the result
-       scripts/lab.sh check                           can a lab run here? exit 77 and say what is missing
+       scripts/lab.sh check [--xdp]                   can a lab run here? exit 77 and say what is missing
        scripts/lab.sh help
 
 Neither root nor an outside network is needed: an ordinary user's lab runs in a user namespace. The lab ends with
@@ -39,6 +39,7 @@ options:
   --loss-back PERCENT random loss of IP packets to the scanner (0)
   --quick             count and lose nothing on the way: for measuring speed
   --kinds             networks of every kind around it, as listed in scripts/lab-kinds.sh
+  --xdp               links that take frames from XDP, which needs the program ethtool
   --fleet PATH        the lab-fleet program (the newest in the target directory)
   --dir DIR           keep the files of the lab in DIR (a private directory that ends with the lab)
 
@@ -65,7 +66,7 @@ die() {
 
 set_defaults() {
     network=198.18.0.0/16 ports=22,3306,5432,6379,9200,27017 seed=1
-    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir='' quick=no kinds=no
+    open='' drop_net='' reject_net='' loss_out=0 loss_back=0 fleet='' dir='' quick=no kinds=no xdp=no
     command=()
 }
 
@@ -85,6 +86,10 @@ parse_options() {
                 ;;
             --quick)
                 quick=yes
+                shift
+                ;;
+            --xdp)
+                xdp=yes
                 shift
                 ;;
             --kinds)
@@ -221,7 +226,7 @@ enter() {
 }
 
 inside_arguments() {
-    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir" "$quick" "$kinds")
+    inside=("$network" "$ports" "$open" "$seed" "$drop_net" "$reject_net" "$loss_out" "$loss_back" "$fleet" "$dir" "$quick" "$kinds" "$xdp")
 }
 
 cmd_run() {
@@ -352,9 +357,9 @@ table netdev lab {
     counter lost_back { }
     chain out {
         type filter hook ingress device "to-scan" priority 0; policy accept;
+        tcp flags & (syn | ack) == syn counter name "syn_out"
         meta protocol != ip accept
         counter name "seen_out"
-        tcp flags & (syn | ack) == syn counter name "syn_out"
         numgen random mod 100000 < $loss_out counter name "lost_out" drop
     }
     chain back {
@@ -365,6 +370,12 @@ table netdev lab {
     }
 }
 END
+}
+
+# A veth takes frames from XDP only where its other end polls (NAPI), as it does with GRO on.
+take_xdp() {
+    in_netns router ethtool -K to-scan gro on
+    [[ $kinds == no ]] || in_netns lan ethtool -K lan0 gro on
 }
 
 start_fleet() {
@@ -380,7 +391,7 @@ start_fleet() {
 }
 
 build_lab() {
-    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10} quick=${11} kinds=${12}
+    network=$1 ports=$2 open=$3 seed=$4 drop_net=$5 reject_net=$6 loss_out=$7 loss_back=$8 fleet=$9 dir=${10} quick=${11} kinds=${12} xdp=${13}
     local limit
     limit=$(ulimit -n)
     private_filesystems
@@ -396,6 +407,7 @@ build_lab() {
     export LAB_DIR LAB_TRUTH LAB_TABLE LAB_NETWORK LAB_PORTS LAB_DEVICE LAB_GATEWAY LAB_GATEWAY_MAC LAB_WEATHER
     start_fleet
     [[ $kinds == no ]] || build_kinds
+    [[ $xdp == no ]] || take_xdp
     ulimit -Sn "$limit"
 }
 
@@ -403,8 +415,8 @@ build_lab() {
 cmd_inside() {
     local status=0
     trap : INT TERM
-    build_lab "${@:1:12}"
-    shift 12
+    build_lab "${@:1:13}"
+    shift 13
     "$@" || status=$?
     exit "$status"
 }
@@ -445,7 +457,8 @@ missing() {
 }
 
 cmd_check() {
-    local tool isolated
+    local tool isolated xdp=no
+    [[ ${1:-} != --xdp ]] || xdp=yes
     for tool in ip nft unshare nsenter setpriv setsid env mount; do
         command -v "$tool" >/dev/null || missing "the program $tool"
     done
@@ -454,17 +467,23 @@ cmd_check() {
         unshare --user --map-root-user true 2>/dev/null || missing "user namespaces for ordinary users"
     fi
     "${isolated[@]}" true 2>/dev/null || missing "private mount, network and pid namespaces with their own /proc"
-    "${isolated[@]}" "$BASH" "$SELF" inside-check
+    if [[ $xdp == yes ]]; then
+        # Nobody else may load BPF programs, and in a user namespace nobody is root.
+        [[ $EUID == 0 && " ${isolated[*]} " != *" --user "* ]] || missing "root"
+        command -v ethtool >/dev/null || missing "the program ethtool"
+    fi
+    "${isolated[@]}" "$BASH" "$SELF" inside-check "$xdp"
 }
 
 # Builds the lab without its fleet, in the same order, so that the first step to fail names what is missing.
 cmd_inside_check() {
-    local network=198.18.0.0/24 drop_net=198.18.0.16/28 reject_net=198.18.0.32/28 loss_out=1 loss_back=1 quick=no
+    local network=198.18.0.0/24 drop_net=198.18.0.16/28 reject_net=198.18.0.32/28 loss_out=1 loss_back=1 quick=no kinds=no
     private_filesystems 2>/dev/null || missing "a tmpfs of one's own"
     (build_namespaces) 2>/dev/null || missing "named network namespaces, or their settings in /proc/sys/net"
     (build_links) 2>/dev/null || missing "veth devices"
     router_rules | in_netns router nft -f - 2>/dev/null || missing "nftables with netdev egress hooks"
     ip netns exec router true 2>/dev/null || missing "ip netns exec (a mount of /sys)"
+    [[ $1 == no ]] || take_xdp 2>/dev/null || missing "veth devices with GRO"
 }
 
 main() {
@@ -474,12 +493,12 @@ main() {
         run) cmd_run "$@" ;;
         shell) cmd_shell "$@" ;;
         demo) cmd_demo "$@" ;;
-        check) cmd_check ;;
+        check) cmd_check "$@" ;;
         help | --help | -h) usage ;;
         inside) cmd_inside "$@" ;;
         inside-shell) cmd_inside_shell ;;
         inside-demo) cmd_inside_demo "$@" ;;
-        inside-check) cmd_inside_check ;;
+        inside-check) cmd_inside_check "$@" ;;
         *) die "unknown command $subcommand (see: scripts/lab.sh help)" ;;
     esac
 }

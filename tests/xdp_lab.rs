@@ -2,6 +2,7 @@
 //! may load BPF programs.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -23,6 +24,10 @@ const CASES: &[Case] = &[
 ];
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("list-bpf") {
+        list_bpf();
+        return ExitCode::SUCCESS;
+    }
     let mut arguments = Arguments::from_args();
     // Each takes a whole processor for itself.
     arguments.test_threads = Some(1);
@@ -70,22 +75,39 @@ fn every_target_has_its_state_over_ipv6() {
     assert_eq!((&ledger["open"], &ledger["closed"]), (&512.into(), &(65_536 * 2 - 512).into()), "{ledger}");
 }
 
-/// However a sweep ends, the device is as it was.
+/// However a sweep ends, the device is as it was, and of all that the process had in the kernel nothing remains.
 fn nothing_is_left_behind() {
     let script = "is_there() { ip link show \"$LAB_DEVICE\" | grep -c prog/xdp; }
+        there() { \"$THIS\" list-bpf | grep -c -x -F -f /run/ours; }
+        filters() { tc qdisc show dev \"$LAB_DEVICE\"; tc filter show dev \"$LAB_DEVICE\" ingress; } 2>/dev/null
+        filters >/run/filters
         \"$PORTREEVE\" sweep --authorization lab --engine xdp --rate 10k --host-rate none --network-rate none \
             --no-verify 198.18.0.0/16 >/dev/null 2>&1 &
         for at in $(seq 100); do [ \"$(is_there)\" = 0 ] || break; sleep 0.05; done
-        echo \"during $(is_there)\"
+        sed -n 's/^\\(prog\\|map\\|link\\)_id:[[:space:]]*/\\1 /p' /proc/$!/fdinfo/* | sort -u >/run/ours
+        echo \"during $(is_there) $(cut -d ' ' -f 1 /run/ours | uniq -c | xargs)\"
+        [ \"$(there)\" = \"$(wc -l </run/ours)\" ] || echo 'not all are listed'
         kill -\"$SIGNAL\" $!
         wait $! || true
-        for at in $(seq 40); do [ \"$(is_there)\" != 0 ] || break; sleep 0.05; done
-        echo \"after $(is_there)\"";
+        for at in $(seq 100); do [ \"$(is_there) $(there)\" != '0 0' ] || break; sleep 0.05; done
+        echo \"after $(is_there) $(there)\"
+        filters | cmp - /run/filters";
     for signal in ["KILL", "INT"] {
         let output = before_wire("198.18.0.0/16", &format!("SIGNAL={signal}; {script}"));
         let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(said, "during 1\nafter 0\n", "{signal}: {}", String::from_utf8_lossy(&output.stderr));
+        let expected = "during 1 3 link 8 map 5 prog\nafter 0 0\n";
+        assert_eq!(said, expected, "{signal}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Every BPF program, map and link of the machine, one a line, for the script above.
+fn list_bpf() {
+    let mut all = Vec::new();
+    all.extend(aya::programs::loaded_programs().flatten().map(|program| format!("prog {}", program.id())));
+    all.extend(aya::maps::loaded_maps().flatten().map(|map| format!("map {}", map.id())));
+    all.extend(aya::programs::loaded_links().flatten().map(|link| format!("link {}", link.id())));
+    // Whoever reads it has ended only if the test has.
+    let _ = writeln!(std::io::stdout(), "{}", all.join("\n"));
 }
 
 fn whoever_may_not_is_told_what_is_missing() {
@@ -247,6 +269,7 @@ fn before_wire(network: &str, script: &str) -> Output {
     Command::new(scripts().join("lab-wire.sh"))
         .args([&responder().to_string_lossy(), network, "timeout", "60", "bash", "-c", script])
         .env("PORTREEVE", program())
+        .env("THIS", std::env::current_exe().expect("this program has a path"))
         .output()
         .expect("the lab starts")
 }

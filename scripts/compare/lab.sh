@@ -6,7 +6,9 @@ LAB_LIMIT=60
 
 compare_lab() {
     printf '\n== lab sweep of %s, %d rounds ==\n' "$network" "$rounds"
-    "$SCRIPTS/lab.sh" run --quick --network "$network" --fleet "$examples/lab-fleet" -- "$BASH" "$SELF" inside-lab
+    local links=()
+    [[ " $scanners " != *' xdp '* ]] || links=(--xdp)
+    "$SCRIPTS/lab.sh" run --quick "${links[@]}" --network "$network" --fleet "$examples/lab-fleet" -- "$BASH" "$SELF" inside-lab
 }
 
 inside_lab() {

@@ -79,8 +79,11 @@ pub trait Transmit: Send {
     /// When the link is broken, or when a probe lies outside the fence. `refused` then holds what did not leave.
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError>;
 
-    /// Whether probes that were taken may still be on their way to the device. Nobody waits for the answer to a probe
-    /// that has not left.
+    /// Says that what was taken so far is waited for: from now on, [`Self::is_draining`] is about that.
+    fn mark(&mut self) {}
+
+    /// Whether probes that were taken before the mark may still be on their way to the device. Nobody waits for the
+    /// answer to a probe that has not left.
     fn is_draining(&mut self) -> bool {
         false
     }
@@ -108,6 +111,10 @@ impl<T: Transmit + ?Sized> Transmit for Box<T> {
 
     fn transmit(&mut self, probes: &[Probe], refused: &mut Vec<usize>) -> Result<(), LinkError> {
         (**self).transmit(probes, refused)
+    }
+
+    fn mark(&mut self) {
+        (**self).mark();
     }
 
     fn is_draining(&mut self) -> bool {
@@ -182,6 +189,16 @@ pub enum LinkError {
         /// Here, or on which interface.
         place: String,
         /// What is missing or in its way.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The XDP engine cannot send by this device, by which packet sockets can.
+    #[error("the xdp engine cannot run on {interface}: {why}; {remedy}")]
+    TakesNoFrames {
+        /// The device.
+        interface: String,
+        /// Why not.
         why: String,
         /// What to do.
         remedy: String,

@@ -34,6 +34,8 @@ pub struct SimRules {
     pub blind: Vec<(Tick, Tick)>,
     /// Probes that the device takes before it refuses one, once.
     pub refuse_every: Option<u64>,
+    /// For how long what the device has taken may still be on its way into it.
+    pub queue_delay: Duration,
     /// A host that the device takes no probe for, and whether it then takes none of those behind it either.
     pub refused_host: Option<(IpAddr, bool)>,
     /// Spans of virtual time in which the network carries nothing, and what the guard says of that, if it notices.
@@ -58,6 +60,7 @@ impl Default for SimRules {
             otherwise: Behaviour::Closed,
             blind: Vec::new(),
             refuse_every: None,
+            queue_delay: Duration::ZERO,
             refused_host: None,
             outages: Vec::new(),
             usurped: Vec::new(),
@@ -145,7 +148,7 @@ impl SimNetwork {
     pub fn link(&self) -> (SimTransmit, SimReceive, SimGuard) {
         let network = || self.clone();
         (
-            SimTransmit { network: network() },
+            SimTransmit { network: network(), marked: None },
             SimReceive { network: network() },
             SimGuard { network: network() },
         )
@@ -279,6 +282,8 @@ impl Clock for SimClock {
 #[derive(Debug)]
 pub struct SimTransmit {
     network: SimNetwork,
+    /// When somebody last began to wait for what was taken.
+    marked: Option<Tick>,
 }
 
 impl Transmit for SimTransmit {
@@ -313,6 +318,15 @@ impl Transmit for SimTransmit {
             state.answer(probe);
         }
         Ok(())
+    }
+
+    fn mark(&mut self) {
+        self.marked = Some(self.network.lock().now);
+    }
+
+    fn is_draining(&mut self) -> bool {
+        let state = self.network.lock();
+        self.marked.is_some_and(|at| state.now.since(at) < state.rules.queue_delay)
     }
 }
 

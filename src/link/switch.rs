@@ -86,6 +86,10 @@ impl Transmit for Switch {
         result
     }
 
+    fn mark(&mut self) {
+        self.links.iter_mut().for_each(|branch| branch.link.mark());
+    }
+
     fn is_draining(&mut self) -> bool {
         self.links.iter_mut().any(|branch| branch.link.is_draining())
     }

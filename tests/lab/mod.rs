@@ -130,9 +130,40 @@ pub fn portreeve() -> String {
     std::env::var("CARGO_BIN_EXE_portreeve").unwrap_or_else(|_| built_in())
 }
 
+/// An engine that the program is told to use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Engine {
+    /// The kernel's own connections.
+    Connect,
+    /// Packet sockets.
+    Packet,
+    /// XDP.
+    Xdp,
+}
+
+impl Engine {
+    /// Its name, as `--engine` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Connect => "connect",
+            Engine::Packet => "packet",
+            Engine::Xdp => "xdp",
+        }
+    }
+}
+
 /// Says what this machine lacks for a lab, by trying to build a tiny one. `None` means that labs work here.
 pub fn missing_for_lab() -> Option<String> {
-    let output = match Command::new(script("lab.sh")).arg("check").stdin(Stdio::null()).output() {
+    missing_for(&["check"])
+}
+
+/// The same of a lab that is to be swept by XDP.
+pub fn missing_for_xdp() -> Option<String> {
+    missing_for(&["check", "--xdp"])
+}
+
+fn missing_for(check: &[&str]) -> Option<String> {
+    let output = match Command::new(script("lab.sh")).args(check).stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(e) => return Some(format!("bash ({e})")),
     };
@@ -145,7 +176,7 @@ pub fn missing_for_lab() -> Option<String> {
 }
 
 /// A test that needs a lab: where something is missing for one, it is shown as ignored, and its kind says why.
-pub fn trial(name: &str, test: fn(), missing: Option<&str>) -> Trial {
+pub fn trial(name: &str, test: impl FnOnce() + Send + 'static, missing: Option<&str>) -> Trial {
     let trial = Trial::test(name, move || {
         test();
         Ok::<(), Failed>(())
@@ -217,6 +248,11 @@ impl Lab {
     pub fn flag(mut self, name: &str) -> Self {
         self.options.push(name.to_owned());
         self
+    }
+
+    /// A lab that this engine can sweep.
+    pub fn swept_by(self, engine: Engine) -> Self {
+        if engine == Engine::Xdp { self.flag("--xdp") } else { self }
     }
 
     /// The network that the fleet answers.

@@ -14,7 +14,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use lab::missing_for_lab;
+use lab::{missing_for_lab, missing_for_xdp};
 use libtest_mimic::Arguments;
 
 type Case = (&'static str, fn());
@@ -33,6 +33,9 @@ const TOGETHER: &[Case] = &[
     ("senders_share_the_sweep", scope::senders_share_the_sweep),
     ("nothing_leaves_the_scope", scope::nothing_leaves_the_scope),
 ];
+
+/// The same by XDP, which only root may use.
+const XDP: &[Case] = &[("xdp_exact_states_of_a_whole_16", states::xdp_exact_states_of_a_whole_16)];
 
 /// Rates and deadlines are measured, or as much is sent as the machine can, which two cases at a time would spoil for
 /// each other.
@@ -54,8 +57,10 @@ fn main() -> ExitCode {
         return ending;
     }
     let missing = missing_for_lab();
-    let of = |cases: &[Case]| -> Vec<_> {
+    let of = |cases: &[Case], missing: &Option<String>| -> Vec<_> {
         cases.iter().map(|&(name, test)| lab::trial(name, test, missing.as_deref())).collect()
     };
-    lab::run(Arguments::from_args(), [(lab::MANY, of(TOGETHER)), (lab::ALONE, of(ALONE))])
+    let mut alone = of(ALONE, &missing);
+    alone.extend(of(XDP, &missing.clone().or_else(missing_for_xdp)));
+    lab::run(Arguments::from_args(), [(lab::MANY, of(TOGETHER, &missing)), (lab::ALONE, alone)])
 }

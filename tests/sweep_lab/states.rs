@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::harness::{Events, Ran, Target, note};
-use crate::lab::Lab;
+use crate::lab::{Engine, Lab};
 
 /// A /24 x 6 with everything in it: open, closed, dropped and rejected.
 fn small() -> Lab {
@@ -12,11 +12,13 @@ fn small() -> Lab {
 }
 
 /// The scale of the product's promise. It is run once here; that it is so every time is for a bench to show.
-pub fn exact_states_of_a_whole_16() {
-    let script = "sweep $LAB_NETWORK --engine packet --states all --rate 150k --output $LAB_DIR/events";
-    let ran = Ran::new(Lab::new().timeout(Duration::from_secs(90)), script);
+fn exact_states_of_a_whole_16_by(engine: Engine) {
+    let name = engine.name();
+    let script =
+        format!("sweep $LAB_NETWORK --engine {name} --states all --rate 150k --output $LAB_DIR/events");
+    let ran = Ran::new(Lab::new().swept_by(engine).timeout(Duration::from_secs(90)), &script);
     let events = ran.events("events");
-    assert_eq!(ran.status(), 1, "{}", ran.said());
+    assert_eq!(ran.status(), 1, "{}\n{}", ran.said(), events.completed());
     assert_eq!(events.completed()["verdict"], "complete", "{}", events.completed());
     assert_eq!(events.ports.len(), 393_216);
     let (wrong, which) = events.wrong(&ran.truth());
@@ -24,6 +26,14 @@ pub fn exact_states_of_a_whole_16() {
     events.check_books();
     assert_eq!(events.number("ledger", "open"), 3000);
     assert_eq!(events.found("exposure"), ran.truth().opens().collect::<Vec<_>>());
+}
+
+pub fn exact_states_of_a_whole_16() {
+    exact_states_of_a_whole_16_by(Engine::Packet);
+}
+
+pub fn xdp_exact_states_of_a_whole_16() {
+    exact_states_of_a_whole_16_by(Engine::Xdp);
 }
 
 /// The text of an allowance.

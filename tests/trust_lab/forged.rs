@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{Events, Ran, Target, note};
-use crate::lab::{Lab, Truth};
+use crate::lab::{Engine, Lab, Truth};
 
 /// Set it to the number of forged frames that a run must have stood, at least.
 const FORGED: &str = "PORTREEVE_FORGED";
@@ -19,7 +19,7 @@ const FORGER: &str = "start() { mkfifo $LAB_DIR/hold-$1; \
      ip netns exec router \"$FORGER\" $2 to-scan ${@:3} <$LAB_DIR/hold-$1 >$LAB_DIR/$1 & forger=$!; \
      exec 9>$LAB_DIR/hold-$1; until grep -q ready $LAB_DIR/$1; do sleep 0.02; done; }; \
      stop() { exec 9>&-; wait $forger || exit 99; }; \
-     look() { sweep $LAB_NETWORK --engine packet --states all --output $LAB_DIR/events-$1 ${@:2}; \
+     look() { sweep $LAB_NETWORK --engine $ENGINE --states all --output $LAB_DIR/events-$1 ${@:2}; \
      echo $? >$LAB_DIR/status-$1; }; ";
 
 fn forger() -> PathBuf {
@@ -31,8 +31,9 @@ fn forger() -> PathBuf {
 }
 
 /// Runs a script that knows the words above.
-fn with_forger(lab: Lab, script: &str) -> Ran {
-    let lab = lab.env("FORGER", &forger().to_string_lossy());
+fn with_forger(engine: Engine, lab: Lab, script: &str) -> Ran {
+    let lab = lab.swept_by(engine).env("FORGER", &forger().to_string_lossy());
+    let lab = lab.env("ENGINE", engine.name());
     let ran = Ran::new(lab, &format!("{FORGER}{script}"));
     assert_eq!(ran.status(), 0, "{}", ran.said());
     ran
@@ -62,7 +63,7 @@ fn check_exact(ran: &Ran, name: &str, truth: &Truth) -> Events {
 }
 
 /// Three sweeps: one left alone, and two under forgeries, of which the second also meets the numbers of the first.
-pub fn forged_answers_change_nothing() {
+pub fn forged_answers_change_nothing(engine: Engine) {
     let wanted = std::env::var(FORGED).map_or(QUICK, |frames| frames.parse().expect("a number of frames"));
     // Each probe is worth some two hundred frames in two rounds.
     let (network, rate) = if wanted <= 2 * QUICK { ("198.18.7.0/26", 200) } else { ("198.18.4.0/22", 400) };
@@ -71,7 +72,7 @@ pub fn forged_answers_change_nothing() {
         "look alone --rate {rate}; \
          for n in 1 2; do start forged-$n forge 16384 32767 2 $LAB_DIR/tokens; look $n --rate {rate}; stop; done"
     );
-    let ran = with_forger(lab, &script);
+    let ran = with_forger(engine, lab, &script);
     let truth = ran.truth();
     let alone = check_exact(&ran, "alone", &truth);
     let mut thrown = 0;
@@ -93,14 +94,14 @@ pub fn forged_answers_change_nothing() {
 
 /// Every answer to one sweep is said again, twenty times, while the next one of the same scope runs; and before that,
 /// when the first has ended and cannot hear it any more.
-pub fn replayed_answers_change_nothing() {
+pub fn replayed_answers_change_nothing(engine: Engine) {
     let lab = Lab::new().network("198.18.7.0/24").seed(3).timeout(Duration::from_secs(120));
     let script = "start recorded record $LAB_DIR/answers; look first --rate 1000; stop; \
                   cksum <$LAB_DIR/events-first >$LAB_DIR/sum; \
                   start late replay $LAB_DIR/answers 3; stop; \
                   cksum <$LAB_DIR/events-first | cmp - $LAB_DIR/sum || exit 98; \
                   start replayed replay $LAB_DIR/answers 20; look second --rate 400; stop";
-    let ran = with_forger(lab, script);
+    let ran = with_forger(engine, lab, script);
     let truth = ran.truth();
     check_exact(&ran, "first", &truth);
     let recorded = said(&ran.file("recorded"), "recorded");

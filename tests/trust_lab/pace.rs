@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Ran, note};
-use crate::lab::Lab;
+use crate::lab::{Engine, Lab};
 
 /// Set it to what the way carries, in packets a second: 100000 takes a release build and a core for each side.
 const CARRIES: &str = "PORTREEVE_TRUST_PPS";
@@ -30,7 +30,7 @@ fn look(line: &str) -> Option<Look> {
 
 /// Sweeps these ports of a /16 behind a policer, or more where much is carried; returns what was carried a second after
 /// the first seconds, and the share that was lost.
-fn settled(carries: u32, ports: &str, options: &str) -> (f64, f64) {
+fn settled(engine: Engine, carries: u32, ports: &str, options: &str) -> (f64, f64) {
     let (network, ports) =
         if carries > 50_000 { ("198.18.0.0/15", "1-12") } else { ("198.18.0.0/16", ports) };
     let script = format!(
@@ -39,11 +39,12 @@ fn settled(carries: u32, ports: &str, options: &str) -> (f64, f64) {
          $(cat /sys/class/net/to-scan/statistics/rx_packets) \
          $(nft list counter ip policer policed | sed -n \"s/.*packets \\([0-9]*\\).*/\\1/p\"); sleep 0.1; done' \
          >$LAB_DIR/looks & looks=$!; \
-         sweep $LAB_NETWORK --ports {ports} --engine packet {options} --tries 2 --output $LAB_DIR/events; \
-         status=$?; kill $looks; exit $status"
+         sweep $LAB_NETWORK --ports {ports} --engine {} {options} --tries 2 --output $LAB_DIR/events; \
+         status=$?; kill $looks; exit $status",
+        engine.name()
     );
     let lab = Lab::new().network(network).open(10).option("--drop", "none").option("--reject", "none");
-    let ran = Ran::new(lab.timeout(Duration::from_secs(200)), &script);
+    let ran = Ran::new(lab.swept_by(engine).timeout(Duration::from_secs(200)), &script);
     let text = ran.file("looks");
     let looks: Vec<Look> = text.lines().filter_map(look).collect();
     let targets = ran.events("events").number("ledger", "declared") as f64;
@@ -63,20 +64,20 @@ fn settled(carries: u32, ports: &str, options: &str) -> (f64, f64) {
 }
 
 /// At least four fifths of what the best fixed rate carries, and at most one probe in fifty lost.
-pub fn auto_rate_finds_what_the_way_carries() {
+pub fn auto_rate_finds_what_the_way_carries(engine: Engine) {
     let carries = std::env::var(CARRIES).map_or(20_000, |pps| pps.parse().expect("packets a second"));
-    let (carried, lost) = settled(carries, "1-6", AUTO);
+    let (carried, lost) = settled(engine, carries, "1-6", AUTO);
     note(&format!("auto: {carried:.0} of {carries} a second, {:.2} % lost", lost * 100.0));
     assert!(carried >= 0.8 * f64::from(carries), "{carried:.0} of {carries} a second");
     assert!(lost <= 0.02, "{:.2} % of the probes are lost", lost * 100.0);
 }
 
 /// The policer tested by itself: a little below its rate it drops nothing, above it exactly what is too much.
-pub fn the_policer_carries_what_it_should() {
-    let (carried, lost) = settled(20_000, "1-4", "--rate 19k --host-rate 10k");
+pub fn the_policer_carries_what_it_should(engine: Engine) {
+    let (carried, lost) = settled(engine, 20_000, "1-4", "--rate 19k --host-rate 10k");
     note(&format!("19k below 20k: {carried:.0} a second, {:.3} % lost", lost * 100.0));
     assert!(lost < 0.001 && (18_000.0..19_500.0).contains(&carried), "{carried:.0} a second, {lost} lost");
-    let (carried, lost) = settled(20_000, "1-4", "--rate 25k --host-rate 10k");
+    let (carried, lost) = settled(engine, 20_000, "1-4", "--rate 25k --host-rate 10k");
     note(&format!("25k above 20k: {carried:.0} a second, {:.2} % lost", lost * 100.0));
     assert!((0.15..0.22).contains(&lost), "{lost} of the probes are lost");
     assert!((19_000.0..21_000.0).contains(&carried), "{carried:.0} a second");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::harness::{Events, Ran, Target};
-use crate::lab::Lab;
+use crate::lab::{Engine, Lab};
 use crate::weather::{Ending, check, sweep_with};
 
 /// Networks behind two gateways, on two interfaces, 2,048 targets each.
@@ -19,9 +19,14 @@ const LEFT6: &str = "2001:db8:1::/119";
 const WIRE: &str = "198.19.2.0/23";
 const WIRE6: &str = "2001:db8:2::/120";
 
-fn sweep_kinds(weather: &str, targets: &str, rate: &str) -> Ran {
+fn sweep_kinds(engine: Engine, weather: &str, targets: &str, rate: &str) -> Ran {
     let lab = Lab::new().flag("--kinds").seed(3).timeout(Duration::from_secs(90));
-    sweep_with(lab, weather, &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"))
+    sweep_with(
+        engine,
+        lab,
+        weather,
+        &format!("{targets} --ports \"$LAB_PORTS\" --rate {rate} --network-rate none"),
+    )
 }
 
 /// Whether a target lies behind the gateway that is left alone.
@@ -43,70 +48,73 @@ fn check_one_of_two(events: &Events, reason: &str) {
 }
 
 /// One gateway has been silent from the beginning: the targets behind it are unknown, the others are swept.
-pub fn one_gateway_of_two_is_silent() {
-    let ran = sweep_kinds("$W gateway-silent", &format!("{LEFT} {RIGHT}"), "5k");
+pub fn one_gateway_of_two_is_silent(engine: Engine) {
+    let ran = sweep_kinds(engine, "$W gateway-silent", &format!("{LEFT} {RIGHT}"), "5k");
     let events = check(&ran, Ending::Incomplete, "next-hop-silent");
     check_one_of_two(&events, "next-hop-silent");
     assert_eq!(events.number("unknown_reasons", "next-hop-silent"), 2048, "{}", events.completed());
 }
 
 /// It comes while the sweep runs, and nothing is lost by it.
-pub fn a_gateway_of_two_comes_late() {
-    let weather = "$W gateway-silent; $W after 5 gateway-speaks &";
-    let ran = sweep_kinds(weather, &format!("{LEFT} {RIGHT}"), "5k");
+pub fn a_gateway_of_two_comes_late(engine: Engine) {
+    let weather = "$W gateway-silent; (sleep 5; $W gateway-speaks) &";
+    let ran = sweep_kinds(engine, weather, &format!("{LEFT} {RIGHT}"), "5k");
     check(&ran, Ending::Complete, "next-hop-silent");
 }
 
 /// One of two routers stops forwarding in the middle.
-pub fn one_way_of_two_breaks() {
-    let ran = sweep_kinds("$W after 1 gateway-deaf &", &format!("{LEFT} {RIGHT}"), "1k");
+pub fn one_way_of_two_breaks(engine: Engine) {
+    let ran = sweep_kinds(engine, "$W after 1 gateway-deaf &", &format!("{LEFT} {RIGHT}"), "1k");
     let events = check(&ran, Ending::Incomplete, "canaries-silent");
     check_one_of_two(&events, "canaries-silent");
 }
 
 /// A local network in which nobody at all answers may be a cable in the wrong socket: that nobody is there is known
 /// only where somebody is.
-pub fn nobody_at_all_is_no_proof() {
+pub fn nobody_at_all_is_no_proof(engine: Engine) {
     let weather = "ip -n lan link set lan0 arp off";
-    let ran = sweep_kinds(weather, "198.19.2.32/27", "5k");
+    let ran = sweep_kinds(engine, weather, "198.19.2.32/27", "5k");
     let events = check(&ran, Ending::Incomplete, "nothing-heard");
     assert_eq!(events.completed()["verdict"], "blind", "{}", events.completed());
-    let ran = sweep_kinds(":", "198.19.2.0/26", "5k");
+    let ran = sweep_kinds(engine, ":", "198.19.2.0/26", "5k");
     check(&ran, Ending::Complete, "");
 }
 
-pub fn ipv6_gateway_address_changes() {
-    let ran = sweep_kinds("$W after 1 gateway-address 02:00:00:00:00:99 &", LEFT6, "1k");
+pub fn ipv6_gateway_address_changes(engine: Engine) {
+    let ran = sweep_kinds(engine, "$W after 1 gateway-address 02:00:00:00:00:99 &", LEFT6, "1k");
     check(&ran, Ending::Complete, "next-hop-moved");
 }
 
-pub fn ipv6_gateway_stops_for_a_while() {
-    let ran = sweep_kinds("($W after 1 gateway-deaf; $W after 3 gateway-hears) &", LEFT6, "2k");
+pub fn ipv6_gateway_stops_for_a_while(engine: Engine) {
+    let ran = sweep_kinds(engine, "($W after 1 gateway-deaf; $W after 3 gateway-hears) &", LEFT6, "2k");
     check(&ran, Ending::Complete, "canaries-silent");
 }
 
-pub fn ipv6_gateway_stops_forwarding() {
-    check(&sweep_kinds("$W after 1 gateway-deaf &", LEFT6, "1k"), Ending::Incomplete, "canaries-silent");
+pub fn ipv6_gateway_stops_forwarding(engine: Engine) {
+    check(
+        &sweep_kinds(engine, "$W after 1 gateway-deaf &", LEFT6, "1k"),
+        Ending::Incomplete,
+        "canaries-silent",
+    );
 }
 
-/// All hosts of the wire are at another hardware address from one moment to the next. To find who is there takes two
-/// seconds and a half before the first probe leaves.
-fn hosts_move(targets: &str, after: &str) {
-    let weather = format!("(sleep {after}; ip -n lan link set dev lan0 address 02:00:00:00:00:77) &");
-    check(&sweep_kinds(&weather, targets, "1k"), Ending::Complete, "next-hop-moved");
+/// All hosts of the wire are at another hardware address from one moment to the next.
+fn hosts_move(engine: Engine, targets: &str, when: &str) {
+    let weather = format!("({when}; ip -n lan link set dev lan0 address 02:00:00:00:00:77) &");
+    check(&sweep_kinds(engine, &weather, targets, "1k"), Ending::Complete, "next-hop-moved");
 }
 
-pub fn hosts_on_the_wire_move() {
-    hosts_move(WIRE, "4");
+pub fn hosts_on_the_wire_move(engine: Engine) {
+    hosts_move(engine, WIRE, "$W first-probe lan; sleep 1");
 }
 
-/// Before the first probe, which is no better.
-pub fn hosts_on_the_wire_move_early() {
-    hosts_move(WIRE, "2");
+/// Before the first probe, which is no better: to find who is there takes two seconds and a half.
+pub fn hosts_on_the_wire_move_early(engine: Engine) {
+    hosts_move(engine, WIRE, "sleep 2");
 }
 
-pub fn ipv6_hosts_on_the_wire_move() {
-    hosts_move(WIRE6, "3.3");
+pub fn ipv6_hosts_on_the_wire_move(engine: Engine) {
+    hosts_move(engine, WIRE6, "$W first-probe lan; sleep 0.4");
 }
 
 /// A part of the hosts of the wire goes away in the middle. Before, they are what they are; afterwards nobody has their
@@ -132,12 +140,13 @@ fn hosts_go(ran: &Ran, from: &str, to: &str) {
     assert_eq!(events.completed()["verdict"], "complete", "{}", events.completed());
 }
 
-pub fn hosts_on_the_wire_go() {
-    let weather = "(sleep 6; ip -n lan route del local 198.19.2.0/27 dev lo) &";
-    hosts_go(&sweep_kinds(weather, WIRE, "500"), "198.19.2.0", "198.19.2.31");
+pub fn hosts_on_the_wire_go(engine: Engine) {
+    let weather = "($W first-probe lan; sleep 1.5; ip -n lan route del local 198.19.2.0/27 dev lo) &";
+    hosts_go(&sweep_kinds(engine, weather, WIRE, "500"), "198.19.2.0", "198.19.2.31");
 }
 
-pub fn ipv6_hosts_on_the_wire_go() {
-    let weather = "(sleep 5; for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
-    hosts_go(&sweep_kinds(weather, WIRE6, "400"), "2001:db8:2::1", "2001:db8:2::4");
+pub fn ipv6_hosts_on_the_wire_go(engine: Engine) {
+    let weather = "($W first-probe lan; sleep 1.2; \
+                   for n in 1 2 3 4; do ip -n lan address del 2001:db8:2::$n/128 dev lan0; done) &";
+    hosts_go(&sweep_kinds(engine, weather, WIRE6, "400"), "2001:db8:2::1", "2001:db8:2::4");
 }

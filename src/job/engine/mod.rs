@@ -1,6 +1,7 @@
 //! Which engine runs, and why.
 
 pub mod advice;
+mod devices;
 mod packet;
 
 use std::io::ErrorKind;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::advice::takes_frames;
+use super::devices::open_devices;
 use super::{Engine, OpenError, Wanted, fence};
 use crate::job::listener::{Aside, waiting};
 use crate::job::vitals;
@@ -19,7 +20,7 @@ use crate::link::raw::{RawLane, RawOptions, RawTransmit};
 use crate::link::route::{Hop, HopKind};
 use crate::link::switch::{Switch, Track};
 use crate::link::watcher::{Watched, Watcher};
-use crate::link::xdp::{Device, Mode, XdpReceive, XdpTransmit, host};
+use crate::link::xdp::{XdpReceive, host};
 use crate::link::{LinkError, Receive, Transmit};
 use crate::sweep::cookie::SourcePorts;
 use crate::sweep::report::Vantage;
@@ -104,17 +105,12 @@ pub(super) fn open(
         Carrier::Xdp => {
             // That one has only shown, before anything was sent, that it may be opened.
             drop(receive);
-            let (mut devices, mut deaf_to) = (Vec::new(), Vec::new());
-            let transmit = open_half(wanted, &paths, |options| {
-                let device = Device::open(&options, block)?;
-                let transmit = XdpTransmit::open(&device, &options, knowledge.clone(), clock)?;
-                devices.push(device);
-                deaf_to.push(options.interface_index);
-                Ok(Box::new(transmit))
-            })?;
-            said.push_str(about_devices(&devices));
-            let elsewhere = hear(&deaf_to, ELSEWHERE_RING_BYTES)?;
-            (vec![transmit], Box::new(XdpReceive::new(devices, elsewhere, clock)) as Box<dyn Receive>)
+            let opened = open_devices(wanted, &paths, block, &knowledge, clock)?;
+            said.push_str(&opened.about());
+            let deaf_to: Vec<u32> = opened.devices.iter().map(|(index, _)| *index).collect();
+            let devices = opened.devices.into_iter().map(|(_, device)| device).collect();
+            let receive = XdpReceive::new(devices, hear(&deaf_to, ELSEWHERE_RING_BYTES)?, clock);
+            (vec![opened.transmit], Box::new(receive) as Box<dyn Receive>)
         }
     };
     let watched: Vec<Watched> = paths.iter().map(Path::watched).collect();
@@ -149,8 +145,8 @@ fn mute(paths: &[Path<'_>]) -> Vec<usize> {
 }
 
 /// One path, and what was found out about its first step.
-struct Path<'a> {
-    hop: &'a Hop,
+pub(super) struct Path<'a> {
+    pub hop: &'a Hop,
     step: FirstStep,
 }
 
@@ -260,16 +256,8 @@ fn open_links(
     })
 }
 
-/// What is to be said of devices.
-fn about_devices(devices: &[Device]) -> &'static str {
-    match devices.iter().any(|device| device.mode() == Mode::Generic) {
-        true => "; receiving in generic mode, which is slower, because the driver has no native one",
-        false => "",
-    }
-}
-
 /// Opens one sending half that reaches all targets: by `open_frames` where frames are made here.
-fn open_half(
+pub(super) fn open_half(
     wanted: &Wanted<'_>,
     paths: &[Path<'_>],
     mut open_frames: impl FnMut(PacketOptions) -> Result<Box<dyn Transmit>, LinkError>,

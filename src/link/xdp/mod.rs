@@ -54,9 +54,18 @@ impl Device {
     /// Loads the programs, and attaches the one that receives.
     ///
     /// # Errors
-    /// Without the capabilities, on an old kernel, where another XDP program is attached already, or where the device
-    /// does not send what XDP hands to it.
+    /// Without the capabilities, on an old kernel, or where another XDP program is attached already. And
+    /// [`LinkError::TakesNoFrames`] where the device does not send what XDP hands to it.
     pub fn open(options: &PacketOptions, source_ports: (u16, u16)) -> Result<Self, LinkError> {
+        let unfit = |card: &Card| LinkError::TakesNoFrames {
+            interface: options.interface.clone(),
+            why: card.refusal(),
+            remedy: card.advice().to_owned(),
+        };
+        let card = Card::of(options.interface_index)?;
+        if card.sends() == Sends::No {
+            return Err(unfit(&card));
+        }
         let setting = Setting {
             interface: &options.interface,
             interface_index: options.interface_index,
@@ -65,22 +74,21 @@ impl Device {
             frame_len: options.lanes.iter().map(Lane::frame_len).max().unwrap_or(MAX_SYN_LEN),
         };
         let loaded = programs::load(&setting).map_err(host::explained)?;
-        let no_xdp = |why: String, remedy: String| {
-            let place = format!("on {}", options.interface);
-            LinkError::NoXdp { place, why, remedy }
-        };
         let programs = Programs::attach(loaded, &setting).map_err(|error| {
             // Most of all because somebody else was first.
             let card = Card::of(options.interface_index).ok();
-            let occupied = card.and_then(|card| Some(no_xdp(card.occupied()?, card.vacate())));
+            let occupied = card.and_then(|card| {
+                let place = format!("on {}", options.interface);
+                Some(LinkError::NoXdp { place, why: card.occupied()?, remedy: card.vacate() })
+            });
             occupied.unwrap_or(error)
         })?;
-        // Asked only now, because many a driver takes frames only while a program is attached. Without the kernel's
+        // Asked once more, because many a driver takes frames only while a program is attached. Without the kernel's
         // word, what the device refuses is sent again and again, and the sweep says so in the end.
         let card = Card::of(options.interface_index)?;
         match card.sends() {
             Sends::Yes | Sends::Unknown => Ok(Device { programs }),
-            Sends::PerhapsAttached | Sends::No => Err(no_xdp(card.refusal(), card.advice().to_owned())),
+            Sends::PerhapsAttached | Sends::No => Err(unfit(&card)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The thread that sends: it is in one call of the kernel from its beginning to its end.
+//! The thread that sends: it is in a call of the kernel nearly all of the time.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +7,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::LinkError;
+use super::super::clock::Tick;
 use super::failed;
 use super::programs::{Programs, Runner};
 use super::sys::{self, Waking};
 use crate::sync::{AtomicBool, Ordering};
 
-/// Frames of one call: at the highest rates, several minutes' worth. Then there is another.
+/// Frames of one call: more than any lasts for.
 const FRAMES: u32 = 1 << 30;
+
+/// How long one call lasts before there is another. To begin one takes the kernel tens of milliseconds. But within one
+/// it counts the processor as a reader of its data (RCU), and whoever changes a link or a route on this host waits for
+/// its end.
+const CALL: Duration = Duration::from_secs(1);
 
 /// The priority of a thread that lets every other go first.
 const LAST: i32 = 19;
@@ -39,6 +45,8 @@ pub(super) struct Prober {
     thread: Option<JoinHandle<()>>,
     ended: Receiver<io::Error>,
     interface: String,
+    /// When the thread was last sent into a new call.
+    renewed: Tick,
     /// Given up last, when there is no more thread to wake.
     _waking: Waking,
 }
@@ -49,7 +57,7 @@ impl Prober {
     ///
     /// # Errors
     /// When there can be no such thread, or when the kernel does not run the program.
-    pub fn start(programs: &Programs) -> Result<Self, LinkError> {
+    pub fn start(programs: &Programs, now: Tick) -> Result<Self, LinkError> {
         let name = programs.interface.as_str();
         let runner = programs.share();
         let waking = sys::prepare_to_wake();
@@ -66,10 +74,26 @@ impl Prober {
         };
         let thread = std::thread::Builder::new().name("prober".into()).spawn(work);
         let thread = thread.map_err(|cause| failed("start a thread to send", name, cause, REMEDY))?;
-        let prober =
-            Prober { stop, thread: Some(thread), ended, interface: name.to_owned(), _waking: waking };
+        let prober = Prober {
+            stop,
+            thread: Some(thread),
+            ended,
+            interface: name.to_owned(),
+            renewed: now,
+            _waking: waking,
+        };
         await_beginning(name, &prober.ended, LOOKS, || programs.has_begun())?;
         Ok(prober)
+    }
+
+    /// Sends the thread into a new call where it has been in one for long enough. To be called again and again.
+    pub fn renew(&mut self, now: Tick) {
+        if now.since(self.renewed) >= CALL
+            && let Some(thread) = &self.thread
+        {
+            self.renewed = now;
+            sys::wake(thread);
+        }
     }
 
     /// Says whether the thread still sends.

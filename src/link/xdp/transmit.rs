@@ -1,14 +1,20 @@
 //! The sending half: whole frames in a mapped ring, which a program in the kernel empties.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::super::clock::Monotonic;
+use super::super::clock::{Clock, Monotonic, Tick};
 use super::super::framer::{Fate, Framer, take_in_order};
 use super::super::packet::{Knowledge, PacketOptions};
 use super::super::ring::RingMemory;
 use super::super::{LinkError, Probe, Transmit};
 use super::prober::Prober;
 use super::{Device, FRAME_AT, FREE, LENGTH_AT, READY, SLOT_LEN, SLOTS, STATUS_AT};
+
+/// How long a frame may stand in the ring before no more are put behind it. Whoever waits longer (for a device that
+/// takes nothing, for a processor that has others to serve) would leave together with the next try at the same target,
+/// which would be none; and all of them would leave in one burst.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Sends probes through one device.
 pub struct XdpTransmit {
@@ -17,6 +23,11 @@ pub struct XdpTransmit {
     head: usize,
     /// The oldest slot that may not have left yet.
     tail: usize,
+    /// How many had been written when somebody began to wait for them.
+    marked: usize,
+    /// One of the slots, and when it was written: as long as it has not left, none behind it has.
+    watched: (usize, Tick),
+    clock: Monotonic,
     framer: Framer,
     prober: Prober,
 }
@@ -36,9 +47,28 @@ impl XdpTransmit {
             ring: device.programs.slots()?,
             head: 0,
             tail: 0,
+            marked: 0,
+            watched: (0, clock.now()),
+            clock,
             framer: Framer::new(options, knowledge, clock),
-            prober: Prober::start(&device.programs)?,
+            prober: Prober::start(&device.programs, clock.now())?,
         })
+    }
+
+    /// Whether a slot is empty: what it was written with has left, or it was never written.
+    fn is_free(&mut self, number: usize) -> bool {
+        let slot = number % SLOTS * SLOT_LEN;
+        self.ring.piece(slot + STATUS_AT, |status| status == FREE, slot..slot).is_some()
+    }
+
+    /// Whether what was handed over does not leave. One look for a batch: the other processor writes there.
+    fn is_stuck(&mut self, now: Tick) -> bool {
+        let (number, since) = self.watched;
+        if number == self.head || self.is_free(number) {
+            self.watched = (self.head, now);
+            return false;
+        }
+        now.since(since) > PATIENCE
     }
 
     /// Writes one frame into the next slot, unless the program still has it.
@@ -68,13 +98,24 @@ impl Transmit for XdpTransmit {
             refused.extend(0..probes.len());
             return Err(error);
         }
+        let now = self.clock.now();
+        self.prober.renew(now);
+        if self.is_stuck(now) {
+            refused.extend(0..probes.len());
+            return Ok(());
+        }
         take_in_order(probes, refused, |_, probe| self.write(probe))
     }
 
+    fn mark(&mut self) {
+        self.marked = self.head;
+    }
+
     fn is_draining(&mut self) -> bool {
-        while self.tail < self.head {
-            let slot = self.tail % SLOTS * SLOT_LEN;
-            if self.ring.piece(slot + STATUS_AT, |status| status == FREE, slot..slot).is_none() {
+        // A slot is written again only when it has left, and what stands in it then is not what is asked for.
+        self.tail = self.tail.max(self.head.saturating_sub(SLOTS));
+        while self.tail < self.marked {
+            if !self.is_free(self.tail) {
                 return true;
             }
             self.tail += 1;

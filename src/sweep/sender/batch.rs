@@ -90,7 +90,8 @@ impl<T: Transmit> Sender<'_, T> {
         if taken > questions {
             // Only probes are waited for: questions go on as long as anybody waits.
             self.last_sent = now;
-            self.stuck_since = None;
+            self.link.mark();
+            (self.stuck_since, self.draining_since) = (None, None);
         }
         self.drop_hopeless();
         handed?;

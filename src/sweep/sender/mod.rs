@@ -331,6 +331,11 @@ impl<'a, T: Transmit> Sender<'a, T> {
         if self.link.is_draining() {
             // Nothing is waited for before it has left.
             self.last_sent = now;
+            // Whoever watches a path in trouble decides when to give up.
+            if self.board.seeing.troubled() != 0 {
+                self.draining_since = None;
+                return Step::Wait(now + TROUBLE_REST);
+            }
             let since = *self.draining_since.get_or_insert(now);
             let too_long = now.since(since) > REFUSED_LIMIT;
             return if too_long { Step::Refused } else { Step::Wait(now + LINGER_REST) };
