@@ -13,8 +13,8 @@ use super::sys::{self, Waking};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Frames of one call: some ten milliseconds' worth where there is nothing to send. Then there is another, which costs
-/// what sending thousands of frames does. Within one call the kernel counts the processor as a reader of its data (RCU):
-/// whoever changes a link or a route on this host waits for its end, for seconds where others keep the processor busy.
+/// what sending thousands of frames does. Within one call the kernel counts this processor as a reader of its data
+/// (RCU): whoever changes a link or a route on this host waits for its end, for seconds where others keep it busy.
 const FRAMES: u32 = 1 << 18;
 
 /// The priority of a thread that lets every other go first.
