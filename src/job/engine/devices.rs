@@ -65,7 +65,7 @@ pub(super) fn open_devices(
     let name = || paths.first().map(|path| path.hop.interface.name.clone());
     let refusal = refusals.into_iter().next().unwrap_or_else(|| LinkError::TakesNoFrames {
         interface: name().unwrap_or_default(),
-        why: "what leaves by it has no frames of its own".to_owned(),
+        why: "it takes no frames from XDP, and carries none".to_owned(),
         remedy: "use --engine packet".to_owned(),
     });
     Err(OpenError::Link(refusal))
