@@ -320,6 +320,36 @@ fn a_device_that_takes_nothing_ends_the_sweep_without_a_claim() {
     assert_eq!(outcome.report.packets.sent, 0);
 }
 
+/// Questions go on as long as anybody waits. If those were waited for in turn, a sweep in which anybody is silent would
+/// never end where the queue of the device takes longer than the next question.
+#[test]
+fn a_slow_queue_is_waited_for_once() {
+    for seed in seeds() {
+        let rules = SimRules { seed, queue_delay: Duration::from_millis(100), ..SimRules::default() };
+        let scope = scope("198.18.0.0/24", "risky");
+        let (network, truth) = mixed(&scope, rules);
+        let (outcome, notebook) = sweep(&plan(scope, seed), &network);
+        check_exact(seed, &notebook, &truth, false);
+        assert_eq!(outcome.report.unknown_reasons, BTreeMap::new(), "seed {seed}");
+    }
+}
+
+/// A device that is gone keeps what it was given. That is void with its path, and no reason to end anything else.
+#[test]
+fn what_waits_for_a_lost_path_is_not_waited_for() {
+    for seed in seeds() {
+        let outages = vec![(ms(400), Tick::from_nanos(u64::MAX), Some(Trouble::LinkDown))];
+        let rules = SimRules { seed, outages, queue_delay: Duration::MAX, ..SimRules::default() };
+        let scope = scope("198.18.0.0/20", "risky");
+        let (network, truth) = mixed(&scope, rules);
+        let plan = Plan { rate: NonZeroU32::new(20_000), ..plan(scope, seed) };
+        let (outcome, notebook) = sweep(&plan, &network);
+        let reasons: Vec<_> = outcome.report.unknown_reasons.keys().collect();
+        assert_eq!(reasons, [&UnknownReason::LinkDown], "seed {seed}");
+        check_exact(seed, &notebook, &truth, true);
+    }
+}
+
 #[test]
 fn contradictions_are_conflicts() {
     for seed in seeds() {

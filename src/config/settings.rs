@@ -152,7 +152,8 @@ pub struct Settings {
     /// Take at most so much memory, such as 512M or 2G [default: half of what is available]
     ///
     /// A sweep takes two bytes for each target and 32M beside. One that would take more is swept in parts, one after
-    /// the other, each of which spreads over all hosts; it is still one sweep with one report.
+    /// the other, each of which spreads over all hosts; it is still one sweep with one report. What is open takes some
+    /// 40 bytes more, which are not reckoned with.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
 

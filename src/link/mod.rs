@@ -212,6 +212,17 @@ pub enum LinkError {
         /// How many frames.
         caught: u64,
     },
+    /// The program that sends by XDP caught what our fence let pass: a bug of ours.
+    #[error(
+        "the BPF program that sends on {interface} caught {caught} frames that would have left the scope: this is a \
+         bug, please report it; the sweep was ended"
+    )]
+    Fenced {
+        /// The device.
+        interface: String,
+        /// How many frames.
+        caught: u64,
+    },
     /// The kernel's own fence can no longer be relied on.
     #[error("the sweep was ended because it was to have a fuse behind it: {why}")]
     FuseLost {

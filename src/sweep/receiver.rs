@@ -19,6 +19,9 @@ use crate::target::table::{Cell, MAX_SENT, Recorded};
 use crate::target::{Target, Transport};
 use crate::wire::reply::{Answer as Said, Reply};
 
+/// What seems to have taken longer has not: its probe shares its time of sending with others, one of which was sent since.
+const LONGEST_TRIP: Duration = Duration::from_secs(60);
+
 /// Receives the answers of one sweep.
 pub struct Receiver<'a, R, G> {
     board: &'a Board<'a>,
@@ -163,7 +166,8 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     if !board.has_heard(path) && is_by_target(reply) {
         board.note_heard(path);
         let is_last_try = try_number == Some(cell.sent());
-        let ago = if is_last_try { board.times.elapsed(position, arrival.at) } else { Duration::ZERO };
+        let elapsed = || Some(board.times.elapsed(position, arrival.at)).filter(|rtt| *rtt < LONGEST_TRIP);
+        let ago = is_last_try.then(elapsed).flatten().unwrap_or_default();
         ear.first_words.push((path, arrival.at - ago));
     }
     // Whoever is of another tile has answered too late, or answers as a canary.
@@ -180,7 +184,7 @@ fn handle(board: &Board<'_>, ear: &mut Ear, arrival: &Arrival) {
     // The time of sending is that of the last try; an answer to an earlier one cannot be timed.
     let rtt = (!by_link && board.table.get(position).sent() == try_number)
         .then(|| board.times.elapsed(position, arrival.at))
-        .filter(|rtt| *rtt < Duration::from_secs(60));
+        .filter(|rtt| *rtt < LONGEST_TRIP);
     if let Some(rtt) = rtt {
         ear.trips.note(rtt);
     }

@@ -1,6 +1,6 @@
 //! What the xdp engine needs, what of that is here, and what it would do to this host.
 
-use super::{Fact, Mark, fact, good, kernel_ports, note};
+use super::{Fact, Mark, fact, good, kernel_ports};
 use crate::job::engine::advice::takes_frames;
 use crate::link::route::Hop;
 use crate::link::xdp::card::{Card, Sends};
@@ -36,7 +36,7 @@ pub fn facts(is_wanted: bool, hops: &[Hop]) -> Vec<Fact> {
     }
     if is_wanted && seen.is_empty() && !hops.is_empty() {
         let says = "no target is reached by frames of our own, so the xdp engine has no part in it";
-        facts.push(note(ABOUT, says.into(), "leave --engine out"));
+        facts.push(fact(missing, ABOUT, says.into(), "leave --engine out"));
     }
     facts
 }
@@ -81,7 +81,7 @@ fn of_card(card: &Card, name: &str, missing: Mark) -> Vec<Fact> {
 /// What the engine does to this host while it sweeps.
 fn effect(card: &Card, name: &str) -> Fact {
     let way = match card.receives_natively() {
-        Some(true) => "natively",
+        Some(true) => "natively (if its MTU lets the driver)",
         Some(false) => "in generic mode, which is slower, because its driver has no native one",
         None => "natively if its driver can",
     };
@@ -90,7 +90,8 @@ fn effect(card: &Card, name: &str) -> Fact {
     let block = block.map_or_else(String::new, |block| format!(" ({}-{})", block.first, block.last()));
     let says = format!(
         "a sweep would attach a program to {name} {way}; resets from targets to the ports that probes come from{block} \
-         then do not reach this host, everything else passes; and a thread keeps a processor busy"
+         then do not reach this host, everything else passes; a thread keeps a processor busy; and whoever changes a \
+         link or a route of this host may wait for up to a second"
     );
     fact(
         Mark::Aside,

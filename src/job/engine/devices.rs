@@ -20,10 +20,12 @@ impl Devices {
     /// What is to be said of them.
     pub fn about(&self) -> String {
         let mut said = String::new();
-        if self.devices.iter().any(|(_, device)| device.mode() == Mode::Generic) {
-            said.push_str(
-                "; receiving in generic mode, which is slower, because the driver has no native one",
-            );
+        let generic = self.devices.iter().find_map(|(_, device)| match device.mode() {
+            Mode::Generic(why) => Some(why),
+            Mode::Native => None,
+        });
+        if let Some(why) = generic {
+            said = format!("; receiving in generic mode, which is slower, because the driver refused: {why}");
         }
         if !self.others.is_empty() {
             let names = self.others.join(", ");

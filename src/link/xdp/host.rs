@@ -144,12 +144,11 @@ pub(super) fn explained(error: LinkError) -> LinkError {
 }
 
 fn unable(lack: &Lack, error: Option<&LinkError>) -> LinkError {
-    let said = error.map_or_else(String::new, |error| format!(" ({error})"));
-    LinkError::NoXdp {
-        place: "here".to_owned(),
-        why: format!("{lack}{said}"),
-        remedy: lack.remedy().to_owned(),
-    }
+    let why = match error {
+        Some(error) => format!("{error}; perhaps because {lack}"),
+        None => lack.to_string(),
+    };
+    LinkError::NoXdp { place: "here".to_owned(), why, remedy: lack.remedy().to_owned() }
 }
 
 /// Whether the kernel takes the programs and runs the one that sends, which finds nothing to send. Attaches nothing,

@@ -2,7 +2,7 @@
 //! carry.
 //!
 //! Probes are whole frames, made here and handed over in a mapped ring. A small BPF program takes them from there,
-//! holds them against the scope once more, and redirects them into the device; it runs in one long BPF_PROG_RUN call
+//! holds them against the scope once more, and redirects them into the device; it runs in BPF_PROG_RUN calls
 //! with live frames, in a thread of its own, which keeps a processor busy for as long as the sweep lasts. What the
 //! device refuses is sent again until it is taken. Another program, attached to the device, takes the answers out of
 //! what comes in, swallows resets, and lets everything else pass untouched. What does not come in by these devices is
@@ -93,8 +93,8 @@ impl Device {
     }
 
     /// How it receives.
-    pub fn mode(&self) -> Mode {
-        self.programs.mode
+    pub fn mode(&self) -> &Mode {
+        &self.programs.mode
     }
 }
 

@@ -34,12 +34,12 @@ const SENDING_WORDS: usize = 8;
 const BEGUN_AT: usize = 5;
 
 /// How a device hands packets to the program that receives.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Mode {
     /// Its driver runs the program before anything else.
     Native,
-    /// The kernel does, later and more slowly, because the driver cannot.
-    Generic,
+    /// The kernel does, later and more slowly, because the driver would not, for this reason.
+    Generic(String),
 }
 
 /// What the programs count, as they lay it out.
@@ -264,11 +264,11 @@ where
 
 /// Prefers the driver; the kernel itself can do it for every device.
 fn attach(receive: &mut Xdp, interface_index: u32) -> Result<Mode, Failure> {
-    if receive.attach_to_if_index(interface_index, XdpMode::Driver).is_ok() {
+    let Err(native) = receive.attach_to_if_index(interface_index, XdpMode::Driver) else {
         return Ok(Mode::Native);
-    }
+    };
     receive.attach_to_if_index(interface_index, XdpMode::Skb).map_err(boxed)?;
-    Ok(Mode::Generic)
+    Ok(Mode::Generic(with_causes(&native)))
 }
 
 fn fill_scope(
@@ -357,14 +357,17 @@ fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut RawT
 
 /// An error of the library, with all of its causes: the first of them only says what was tried.
 fn broken(attempt: &'static str, interface: &str, error: impl Into<Failure>) -> LinkError {
-    let error = error.into();
+    failed(attempt, interface, std::io::Error::other(with_causes(&*error.into())), REMEDY)
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    failed(attempt, interface, std::io::Error::other(text), REMEDY)
+    text
 }
 
 #[cfg(test)]

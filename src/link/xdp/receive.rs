@@ -60,7 +60,7 @@ impl Receive for XdpReceive {
         for ear in &self.ears {
             let counts = ear.counters.read()?;
             if counts.fenced() > 0 {
-                return Err(LinkError::Fuse { caught: counts.fenced() });
+                return Err(LinkError::Fenced { interface: ear.interface.clone(), caught: counts.fenced() });
             }
             dropped += counts.dropped();
         }

@@ -13,7 +13,7 @@ use super::{Device, FRAME_AT, FREE, LENGTH_AT, READY, SLOT_LEN, SLOTS, STATUS_AT
 
 /// How long a frame may stand in the ring before no more are put behind it. Whoever waits longer (for a device that
 /// takes nothing, for a processor that has others to serve) would leave together with the next try at the same target,
-/// which would be none; and all of them would leave in one burst.
+/// which would be none; and all of them would leave in one burst. What has waited for less does so when it can.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Sends probes through one device.
@@ -25,7 +25,8 @@ pub struct XdpTransmit {
     tail: usize,
     /// How many had been written when somebody began to wait for them.
     marked: usize,
-    /// One of the slots, and when it was written: as long as it has not left, none behind it has.
+    /// One of the slots, and since when it is looked at: the one that was to be written next at that moment. As long as
+    /// it has not left, none behind it has. (Where the ring is full, it still holds the frame of a round ago.)
     watched: (usize, Tick),
     clock: Monotonic,
     framer: Framer,
@@ -112,6 +113,7 @@ impl Transmit for XdpTransmit {
     }
 
     fn is_draining(&mut self) -> bool {
+        self.prober.renew(self.clock.now());
         // A slot is written again only when it has left, and what stands in it then is not what is asked for.
         self.tail = self.tail.max(self.head.saturating_sub(SLOTS));
         while self.tail < self.marked {

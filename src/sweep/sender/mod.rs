@@ -329,18 +329,24 @@ impl<'a, T: Transmit> Sender<'a, T> {
     fn linger(&mut self, now: Tick) -> Step {
         self.press_for_word(now);
         if self.link.is_draining() {
-            // Nothing is waited for before it has left.
-            self.last_sent = now;
             // Whoever watches a path in trouble decides when to give up.
             if self.board.seeing.troubled() != 0 {
-                self.draining_since = None;
+                (self.last_sent, self.draining_since) = (now, None);
                 return Step::Wait(now + TROUBLE_REST);
             }
             let since = *self.draining_since.get_or_insert(now);
-            let too_long = now.since(since) > REFUSED_LIMIT;
-            return if too_long { Step::Refused } else { Step::Wait(now + LINGER_REST) };
+            if now.since(since) <= REFUSED_LIMIT {
+                // Nothing is waited for before it has left.
+                self.last_sent = now;
+                return Step::Wait(now + LINGER_REST);
+            }
+            // What waits for a path that is given up never leaves, and is void. The others are not to suffer for it.
+            if self.board.seeing.lost() == 0 {
+                return Step::Refused;
+            }
+        } else {
+            self.draining_since = None;
         }
-        self.draining_since = None;
         let until = self.last_sent + self.board.patience();
         if self.board.seeing.settled_until() < until || !self.board.is_calm(now) {
             return Step::Wait(now + LINGER_REST);

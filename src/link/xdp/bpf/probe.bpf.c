@@ -4,8 +4,8 @@
 // empties.
 //
 //   send      Takes the next frame from the ring, looks once more whether it may leave, and redirects it into the
-//             device. Runs in one long BPF_PROG_RUN call with live frames (Documentation/bpf/bpf_prog_run.rst), so all
-//             of its state belongs to one thread.
+//             device. Runs in BPF_PROG_RUN calls with live frames (Documentation/bpf/bpf_prog_run.rst), one after the
+//             other, so all of its state belongs to one thread.
 //   sent      Hears what became of the frames that `send` redirected. What the device has refused is sent again.
 //   lost      Hears of a frame that could not even be redirected.
 //   enlist    Notes which thread is the one that sends.
@@ -189,7 +189,7 @@ static __always_inline struct slot *slot_at(__u32 number) {
     return bpf_map_lookup_elem(&slots, &number);
 }
 
-// Puts a slot on the list of those that are to be sent again.
+// Puts a slot on the list of those that are to be sent again. There is room: a round takes 64 at most, and these first.
 static __always_inline void send_again(struct sending *mine, __u32 number) {
     __u32 *last = entry(1, mine->first_again + mine->again);
     if (!last)
