@@ -4,7 +4,7 @@
 set -euo pipefail
 
 REPO=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
-POINTS=(judge forged starved weather loss rate proxy resets frames fuzz hostile mutants)
+POINTS=(judge forged starved weather loss rate proxy resets xdp frames fuzz hostile mutants)
 
 usage() {
     cat <<'END'
@@ -18,6 +18,7 @@ usage: scripts/trust.sh [POINT...]
   rate     the rate that finds itself, on a way that carries 100,000 packets a second
   proxy    a SYN proxy in front of nothing, and beside it real listeners
   resets   a host that limits its resets to 200 a second, and all of its 65,535 ports (seven minutes)
+  xdp      the weather, the losses, the forged answers and the kinds of network over the xdp engine (root only)
   frames   ten million structured frames, held against two other parsers
   fuzz     coverage-guided fuzzing of every target, half an hour in all (needs a C++ compiler)
   hostile  banners that mean harm
@@ -49,6 +50,7 @@ run_point() {
         loss) lab trust_lab random_loss bursts ;;
         rate) PORTREEVE_TRUST_PPS=100000 lab trust_lab auto_rate ;;
         proxy) lab verify_lab syn_proxy ;;
+        xdp) PORTREEVE_TRUST_LONG=1 lab trust_lab xdp_ ;;
         resets) PORTREEVE_TRUST_LONG=1 lab trust_lab resets_are_limited_on_all_ports ;;
         frames) PORTREEVE_FRAMES=10000000 cargo test --quiet --release --test parser ;;
         fuzz) scripts/fuzz.sh --seconds 240 ;;
