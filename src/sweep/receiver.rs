@@ -19,7 +19,8 @@ use crate::target::table::{Cell, MAX_SENT, Recorded};
 use crate::target::{Target, Transport};
 use crate::wire::reply::{Answer as Said, Reply};
 
-/// What seems to have taken longer has not: its probe shares its time of sending with others, one of which was sent since.
+/// What seems to have taken longer has not: its probe shares its time of sending with others, one of which was sent
+/// since.
 const LONGEST_TRIP: Duration = Duration::from_secs(60);
 
 /// Receives the answers of one sweep.

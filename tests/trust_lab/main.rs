@@ -201,7 +201,6 @@ fn main() -> ExitCode {
     let weather_by_xdp: Vec<Case> = WEATHER.iter().filter(is_tried).copied().collect();
     assert!(weather_by_xdp.len() >= BY_XDP.len(), "each name is that of a case");
     let mut by_xdp = missing.over(Engine::Xdp, &weather_by_xdp);
-    by_xdp.extend(missing.over(Engine::Xdp, FORGED));
     by_xdp.extend(missing.through_tunnels(Engine::Xdp, TUNNELS));
     by_xdp.extend(missing.over(Engine::Xdp, XDP));
     let mut losses = missing.over(Engine::Packet, LOSSES);
@@ -210,6 +209,7 @@ fn main() -> ExitCode {
     losses.extend(missing.over(Engine::Xdp, some_losses));
     let mut alone = missing.over(Engine::Packet, RINGS);
     alone.extend(missing.over(Engine::Packet, FORGED));
+    alone.extend(missing.over(Engine::Xdp, FORGED));
     alone.extend(missing.over(Engine::Packet, MEASURED));
     alone.extend(missing.judged(JUDGED));
     if is_long {

@@ -11,9 +11,9 @@ use crate::sweep::plan::defaults;
 use crate::target::address::AddressRange;
 use crate::target::scope::Scope;
 
-/// What packet sockets carry where every probe is answered, in packets a second: the README's measured wire of two cores
-/// does some 600,000 of such round trips, with the answering network on the same cores. Into silence one thread sends
-/// 1,800,000, but whoever asks for that much may as well know that it holds for silence only. Below this, packet
+/// What packet sockets carry where every probe is answered, in packets a second: the README's measured wire of two
+/// cores does some 600,000 of such round trips, with the answering network on the same cores. Into silence one thread
+/// sends 1,800,000, but whoever asks for that much may as well know that it holds for silence only. Below this, packet
 /// sockets do, and nothing is said.
 const PACKET_PPS: u64 = 500_000;
 
