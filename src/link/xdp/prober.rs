@@ -87,7 +87,8 @@ impl Prober {
     }
 
     /// Sends the thread into a new call where it has been in one for long enough. To be called again and again: with
-    /// every batch, and while somebody waits. Between the tiles of a sweep, and for a device that gets nothing, nobody does.
+    /// every batch, and while somebody waits. Between the tiles of a sweep, and for a device that gets nothing, nobody
+    /// does.
     pub fn renew(&mut self, now: Tick) {
         if now.since(self.renewed) >= CALL
             && let Some(thread) = &self.thread
