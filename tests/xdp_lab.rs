@@ -157,7 +157,7 @@ fn doctor_says_what_would_be_done_and_does_nothing() {
     for line in [
         "ok    xdp          can run here",
         "ok    xdp          wire, driver veth: takes frames from XDP (ndo_xdp_xmit)",
-        "info  xdp          a sweep would attach a program to wire natively; resets",
+        "info  xdp          a sweep would attach a program to wire natively (if its MTU lets the driver); resets",
         "status 0, sent 0, attached 0",
     ] {
         assert!(said.contains(line), "no `{line}` in {said}");
