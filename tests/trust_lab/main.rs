@@ -91,6 +91,10 @@ const BY_XDP: &[&str] = &[
     "ipv6_hosts_on_the_wire_go",
     "gateway_stops_for_a_while",
     "answers_by_another_interface",
+    "other_traffic_goes_on",
+    "half_open_connections_are_gone",
+    "bridge",
+    "bridge_beside",
 ];
 
 /// How many of them run at a time over XDP. Each such sweep keeps a processor busy, and what it does in the kernel
