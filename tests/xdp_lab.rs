@@ -1,13 +1,15 @@
 //! The XDP engine on a real wire, before a network that answers every SYN as fast as it comes. Needs root: nobody else
 //! may load BPF programs.
 
+mod lab;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
 use serde_json::Value;
 
 type Case = (&'static str, fn());
@@ -32,16 +34,7 @@ fn main() -> ExitCode {
     // Each takes a whole processor for itself.
     arguments.test_threads = Some(1);
     let missing = missing();
-    let trial = |&(name, test): &Case| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        });
-        match &missing {
-            Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
-            None => trial,
-        }
-    };
+    let trial = |&(name, test): &Case| lab::trial(name, test, missing.as_deref());
     libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
 }
 
@@ -266,16 +259,16 @@ fn target(event: &Value) -> (IpAddr, u64) {
 
 /// Runs a script before a wire to this network.
 fn before_wire(network: &str, script: &str) -> Output {
-    Command::new(scripts().join("lab-wire.sh"))
+    Command::new(lab::script("lab-wire.sh"))
         .args([&responder().to_string_lossy(), network, "timeout", "60", "bash", "-c", script])
-        .env("PORTREEVE", program())
+        .env("PORTREEVE", lab::portreeve())
         .env("THIS", std::env::current_exe().expect("this program has a path"))
         .output()
         .expect("the lab starts")
 }
 
 fn missing() -> Option<String> {
-    let output = Command::new(scripts().join("lab-wire.sh")).arg("check").output();
+    let output = Command::new(lab::script("lab-wire.sh")).arg("check").output();
     match output {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
@@ -283,16 +276,7 @@ fn missing() -> Option<String> {
     }
 }
 
-fn scripts() -> PathBuf {
-    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    Path::new(&root).join("scripts")
-}
-
-fn program() -> PathBuf {
-    env!("CARGO_BIN_EXE_portreeve").into()
-}
-
 /// Built beside the program, as every example is.
 fn responder() -> PathBuf {
-    program().with_file_name("examples").join("lab-responder")
+    PathBuf::from(lab::portreeve()).with_file_name("examples").join("lab-responder")
 }

@@ -1,13 +1,15 @@
 //! The BPF programs of the XDP engine by themselves, each run by the kernel on packets that are made here: what may
 //! leave, what becomes of a frame that the device refuses, what is taken out of what comes in. Needs root.
 
+mod lab;
+
 use std::process::ExitCode;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapData, RingBuf};
 use aya::programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
 use portreeve::wire::syn::{MAX_SYN_LEN, SynFields, SynTemplate};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../src/link/xdp/bpf/probe.bpf.o");
@@ -40,16 +42,7 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     let missing = (!rustix::process::geteuid().is_root()).then_some("root");
-    let trial = |&(name, test): &Case| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok::<(), Failed>(())
-        });
-        match missing {
-            Some(what) => trial.with_kind(format!("missing: {what}")).with_ignored_flag(true),
-            None => trial,
-        }
-    };
+    let trial = |&(name, test): &Case| lab::trial(name, test, missing);
     libtest_mimic::run(&Arguments::from_args(), CASES.iter().map(trial).collect()).exit_code()
 }
 

@@ -38,7 +38,7 @@ use crate::config::sources::Gathered;
 use crate::link::LinkError;
 use crate::link::clock::Monotonic;
 use crate::policy::allowlist::Allowlist;
-use crate::policy::evaluate::{evaluate, objectionable};
+use crate::policy::evaluate::{evaluate, keep_last_words, objectionable};
 use crate::policy::findings::Findings;
 use crate::sink::event::{Announcement, Run};
 use crate::sweep::plan::{Plan, StateSet, defaults};
@@ -269,7 +269,8 @@ impl<'a> Course<'a> {
         let Course { plan, clock, allowlist, second_look, .. } = self;
         let mut keeper = Keeper { listener, opens: Vec::new() };
         let swept = sweep(&plan, self.ends, &clock, self.interrupt, &mut keeper);
-        let opens = last_words(keeper.opens);
+        let mut opens = keeper.opens;
+        keep_last_words(&mut opens, |seen| seen.target);
         listener.swept();
         let mut swept = swept?;
         let is_backed = self.backing.holds(&mut swept);
@@ -294,19 +295,6 @@ impl<'a> Course<'a> {
         let (scope, failure, watched) = (plan.scope, swept.failure, swept.watched);
         Ok(Outcome { scope, report, failure, opens, watched, look, findings, judged })
     }
-}
-
-/// Of several words on one target, the last.
-fn last_words(mut said: Vec<Observation>) -> Vec<Observation> {
-    said.sort_by_key(|observation| observation.target);
-    said.dedup_by(|later, earlier| {
-        let is_same = later.target == earlier.target;
-        if is_same {
-            *earlier = *later;
-        }
-        is_same
-    });
-    said
 }
 
 /// Keeps what policy must judge, and passes everything on.

@@ -43,15 +43,20 @@ fn open_targets(opens: &[Observation]) -> Vec<(Target, State)> {
         let ip = seen.target.ip.to_canonical();
         (Target { ip, ..seen.target }, seen.state)
     }));
-    targets.sort_by_key(|(target, _)| *target);
-    targets.dedup_by(|later, earlier| {
-        let is_same = later.0 == earlier.0;
+    keep_last_words(&mut targets, |(target, _)| *target);
+    targets
+}
+
+/// Sorts words by the target that each is about, and keeps the last on each.
+pub fn keep_last_words<T: Copy>(words: &mut Vec<T>, about: impl Fn(&T) -> Target) {
+    words.sort_by_key(&about);
+    words.dedup_by(|later, earlier| {
+        let is_same = about(later) == about(earlier);
         if is_same {
             *earlier = *later;
         }
         is_same
     });
-    targets
 }
 
 /// The targets that would be reported: what has accepted a handshake and may not.
