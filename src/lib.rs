@@ -64,6 +64,8 @@
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod evidence;
 pub mod job;
 pub mod link;
 pub mod policy;

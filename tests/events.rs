@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use portreeve::alert::life::{Annotation, Phase, Resolution};
 use portreeve::alert::notice::{Notice, Transition};
 use portreeve::alert::silence::Matcher;
-use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, Approval, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::finding::{Finding, Folded};
 use portreeve::policy::kind::{FindingKind, Rule};
@@ -215,6 +215,7 @@ fn findings() -> Vec<Finding> {
         ports: "22,8000-8100".parse().expect("ports"),
         reason: "bastion".into(),
         owner: "netops".into(),
+        approval: Approval::default(),
         expires: expires.map(|text| text.parse().expect(text)),
         warn_before: DEFAULT_WARN_BEFORE,
         line,
