@@ -67,7 +67,8 @@ pub struct Run<'a> {
     key: RunKey,
     scope: Scope,
     entries: Vec<Entry>,
-    performer: Performer,
+    /// How it began, or went on: nobody has been told yet.
+    begun: What,
 }
 
 /// How far a run has come.
@@ -112,8 +113,15 @@ impl<'a> Run<'a> {
             }
         };
         let scope = plan.targets()?;
-        let (journal, entries) = workplace.journal()?;
-        Ok(Run { request, workplace, journal, plan, key, scope, entries, performer })
+        let (mut journal, mut entries) = workplace.journal()?;
+        let begun = if entries.is_empty() {
+            What::Begun { plan: workplace.digest(PLAN)?, performer }
+        } else {
+            let settled = settle(&request.gathered.settings)?;
+            What::Resumed { performer, method: Box::new(method(request, &settled)?) }
+        };
+        entries.push(journal.add(now, begun.clone())?);
+        Ok(Run { request, workplace, journal, plan, key, scope, entries, begun })
     }
 
     /// What was decided.
@@ -136,7 +144,8 @@ impl<'a> Run<'a> {
         listener: &mut dyn Listener,
         now: &(dyn Fn() -> Timestamp + Sync),
     ) -> Result<Ended<'a>, ControlError> {
-        self.begin(listener, now)?;
+        let begun = self.begun.clone();
+        listener.entered(&begun).map_err(JobError::from)?;
         let tiles = self.plan.grid.tiles();
         for tile in 1..=tiles {
             if self.is_done(tile) {
@@ -154,24 +163,6 @@ impl<'a> Run<'a> {
             return Ok(Ended::Stopped { done, tiles });
         }
         Ok(Ended::Swept(Box::new(self)))
-    }
-
-    fn begin(
-        &mut self,
-        listener: &mut dyn Listener,
-        now: &dyn Fn() -> Timestamp,
-    ) -> Result<(), ControlError> {
-        let performer = self.performer.clone();
-        let what = if self.entries.is_empty() {
-            let path = self.workplace.dir().join(PLAN);
-            let digest = Digest::of_file(&path);
-            let (plan, _) = digest.map_err(|cause| super::workplace::failed("read", &path, cause))?;
-            What::Begun { plan, performer }
-        } else {
-            let settled = settle(&self.request.gathered.settings)?;
-            What::Resumed { performer, method: Box::new(method(self.request, &settled)?) }
-        };
-        self.enter_journal(listener, now(), what)
     }
 
     /// Writes an entry, and has it told.
@@ -246,7 +237,10 @@ impl<'a> Run<'a> {
     }
 
     /// Keeps a tile: first its lines, then the word that they are there.
-    fn keep(
+    ///
+    /// # Errors
+    /// When one of the two cannot be written.
+    pub fn keep(
         &mut self,
         tile: u64,
         attempts: u32,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::ControlError;
 use super::keys::RunKey;
 use crate::evidence::bundle::{JOURNAL, MANIFEST, PLAN, WORK, sync_dir, write};
+use crate::evidence::digest::Digest;
 use crate::evidence::journal::{Entry, Journal};
 use crate::evidence::plan::Plan;
 
@@ -111,6 +112,15 @@ impl Workplace {
     /// When it cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ControlError> {
         write(&self.dir, name, |file| file.write_all(bytes)).map_err(|cause| self.unwritable(name, cause))
+    }
+
+    /// The digest of a file of the bundle.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn digest(&self, name: &str) -> Result<Digest, ControlError> {
+        let path = self.dir.join(name);
+        Digest::of_file(&path).map(|(digest, _)| digest).map_err(|cause| failed("read", &path, cause))
     }
 
     /// That a file could not be written.

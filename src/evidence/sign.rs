@@ -111,6 +111,10 @@ pub fn check(bytes: &[u8], armoured: &[u8]) -> Result<String, SignError> {
     if again != text {
         return Err(SignError::NoSignature("it is not written as it was made".to_owned()));
     }
+    // Neither is under the signature, so that the library takes them as they come.
+    if signature.version() != SshSig::VERSION || !signature.reserved().is_empty() {
+        return Err(SignError::NoSignature("it is of another version".to_owned()));
+    }
     let key = PublicKey::from(signature.public_key().clone());
     key.verify(NAMESPACE, bytes, &signature).map_err(|_| SignError::Wrong)?;
     Ok(key.fingerprint(HashAlg::Sha256).to_string())

@@ -65,7 +65,7 @@ fn tell(args: &Args, sound: &Sound) -> Result<Status, Failure> {
             writeln!(out, "signed    by {signer}; whose key that is, --allowed-signers would tell")?;
         }
         (None, _) => {
-            writeln!(out, "signed    by nobody: whoever could write here could have changed all of it")?
+            writeln!(out, "signed    by nobody: whoever could write here could have changed all of it")?;
         }
     }
     if args.against.is_some() {
