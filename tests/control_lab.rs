@@ -234,7 +234,8 @@ END
     }
 }
 
-/// So much is lost that silence proves nothing, and the run is not patient: nothing passes of which anything is unknown.
+/// So much is lost that silence proves nothing, and the run is not patient: nothing passes of which anything is
+/// unknown.
 fn what_nobody_saw_makes_it_inconclusive() {
     let script = r#"
         cat >control.toml <<END

@@ -1,5 +1,5 @@
 //! The secret of a run. It is promised before the first probe, by its digest, and told when all is over: whoever has
-//! recorded the packets of the run then sees that they are the run's, and that their numbers were not chosen afterwards.
+//! recorded the packets of the run then sees that they are the run's, and that their numbers were not chosen later.
 
 use std::fmt;
 
@@ -41,8 +41,8 @@ impl RunKey {
     }
 
     /// The key of the probes of one attempt at a tile: the first half of a digest over the purpose, the digits and both
-    /// numbers, as 64 bits each, the highest first. Every attempt has its own, so that no answer to an earlier one passes
-    /// for an answer to it.
+    /// numbers, as 64 bits each, the highest first. Every attempt has its own, so that no answer to an earlier one
+    /// passes for an answer to it.
     pub fn of_tile(&self, tile: u64, attempt: u32) -> [u8; 16] {
         let (tile, attempt) = (tile.to_be_bytes(), u64::from(attempt).to_be_bytes());
         let digest = Digest::of_pieces(&[PURPOSE, self.0.as_bytes(), &tile, &attempt]);

@@ -1,17 +1,19 @@
 //! The control run: every port of every address, once a quarter, as evidence.
 //!
-//! It takes hours or days, so it is cut into tiles ([`crate::evidence::grid`]), and each tile is a sweep of its own, with
-//! its own books. What was done is on the disk before anything else begins: whoever kills a run loses the tile in flight
-//! and nothing else, and the same command goes on from there. A tile of which something is unknown is swept again; what
-//! the attempts have learned adds up ([`tile`]).
+//! It takes hours or days, so it is cut into tiles ([`crate::evidence::grid`]), and each tile is a sweep of its own,
+//! with its own books. What was done is on the disk before anything else begins: whoever kills a run loses the tile in
+//! flight and nothing else, and the same command goes on from there. A tile of which something is unknown is swept
+//! again; what the attempts have learned adds up ([`tile`]).
 //!
 //! [`plan`] decides, and sends nothing. [`run`] sweeps. [`conclude`] counts everything again from what is on the disk,
 //! judges, and makes the bundle.
 
+mod attempt;
 pub mod conclude;
 pub mod estimate;
 pub mod keys;
 pub mod plan;
+mod rest;
 pub mod run;
 pub mod tile;
 pub mod workplace;

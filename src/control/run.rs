@@ -1,7 +1,6 @@
 //! Sweeps the tiles of a run, one after the other, and writes down each before the next.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::thread;
@@ -9,12 +8,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::attempt::{Watching, sweep};
 use super::keys::RunKey;
 use super::plan::{Request, difference, method};
+use super::rest::{LOOK, Rest};
 use super::tile::TileMap;
 use super::workplace::{Found, Unfinished, Workplace};
 use super::{ControlError, plan};
-use crate::config::hours::OpeningHours;
 use crate::config::settings::Settings;
 use crate::config::sources::Gathered;
 use crate::evidence::bundle::PLAN;
@@ -22,19 +22,14 @@ use crate::evidence::digest::Digest;
 use crate::evidence::journal::{Entry, Journal, Performer, TileDone, What};
 use crate::evidence::observation::Line;
 use crate::evidence::plan::Plan;
-use crate::job::listener::{Aside, Listener as JobListener};
+use crate::job::listener::Aside;
 use crate::job::settle::settle;
 use crate::job::{Job, JobError};
 use crate::policy::allowlist::Allowlist;
 use crate::sweep::plan::StateSet;
-use crate::sweep::report::{Observation, Report};
-use crate::sweep::run::{Observer, Progress};
-use crate::sweep::verified::{Confirmation, LookReport};
-use crate::sync::{AtomicBool, Ordering, SignalFlag};
+use crate::sweep::run::Progress;
+use crate::sync::{Ordering, SignalFlag};
 use crate::target::scope::Scope;
-
-/// How often is looked whether the run has to rest.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Between two attempts at a tile: what was in the way may be gone by then.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
@@ -319,116 +314,6 @@ impl<'a> Run<'a> {
     /// Gives the directory back.
     pub(super) fn into_workplace(self) -> Workplace {
         self.workplace
-    }
-}
-
-/// Sweeps a tile once; nothing, if it was stopped before its end.
-fn sweep(
-    job: Job<'_>,
-    stop: &SignalFlag,
-    watching: &mut Watching<'_>,
-    declared: u64,
-) -> Result<Option<(Box<Report>, LookReport)>, ControlError> {
-    let ready = job.prepare()?;
-    let opened = match ready.open(stop, watching) {
-        Err(error) if error.is_interrupted() => return Ok(None),
-        opened => opened?,
-    };
-    let found = opened.announcement.scope.declared;
-    if found != declared {
-        return Err(ControlError::OtherTargets { tile: watching.tile, declared, found });
-    }
-    let now = watching.now;
-    let outcome = opened.course.run(&opened.events, watching, now)?;
-    if stop.load(Ordering::Relaxed) {
-        return Ok(None);
-    }
-    if let Some(failure) = &outcome.failure {
-        watching.warned(failure);
-    }
-    watching.map.confirm(outcome.findings.known());
-    Ok(Some((Box::new(outcome.report), outcome.look)))
-}
-
-/// Writes down what a tile's targets say.
-struct Watching<'a> {
-    listener: &'a mut dyn Listener,
-    map: &'a mut TileMap,
-    tile: u64,
-    now: &'a dyn Fn() -> Timestamp,
-}
-
-impl Observer for Watching<'_> {
-    fn observed(&mut self, observation: &Observation) -> io::Result<()> {
-        self.map.observe((self.now)(), self.tile, observation);
-        Ok(())
-    }
-
-    fn progressed(&mut self, progress: &Progress) -> io::Result<()> {
-        self.listener.progressed(self.tile, progress)
-    }
-}
-
-impl Aside for Watching<'_> {
-    fn waiting(&mut self, doing: &str) {
-        self.listener.waiting(doing);
-    }
-
-    fn waited(&mut self) {
-        self.listener.waited();
-    }
-
-    fn warned(&mut self, what: &dyn Display) {
-        self.listener.warned(what);
-    }
-}
-
-impl JobListener for Watching<'_> {
-    fn swept(&mut self) {}
-
-    fn confirmed(&mut self, _: &[(Observation, Confirmation)]) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Stops a tile when somebody stops the run, or when the hours are over in which it may send.
-struct Rest<'a> {
-    interrupt: &'a SignalFlag,
-    opening: &'a OpeningHours,
-    now: &'a (dyn Fn() -> Timestamp + Sync),
-}
-
-impl Rest<'_> {
-    /// Does what can be stopped by the flag that it is given.
-    fn during<T>(&self, work: impl FnOnce(&SignalFlag) -> T) -> T {
-        let (stop, over) = (SignalFlag::new(false), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let watch = scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let is_open = self.opening.open_until((self.now)()).is_some();
-                    if self.interrupt.load(Ordering::Relaxed) || !is_open {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    thread::park_timeout(LOOK);
-                }
-            });
-            // However the work ends, the watch ends with it.
-            let _end = End { over: &over, watch: watch.thread() };
-            work(&stop)
-        })
-    }
-}
-
-/// Ends a watch when it goes.
-struct End<'a> {
-    over: &'a AtomicBool,
-    watch: &'a thread::Thread,
-}
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        self.watch.unpark();
     }
 }
 

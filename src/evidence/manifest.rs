@@ -1,5 +1,5 @@
-//! The manifest: what a bundle says, in one file, which is signed. Everything else in the bundle hangs on the digests in
-//! it.
+//! The manifest: what a bundle says, in one file, which is signed. Everything else in the bundle hangs on the digests
+//! in it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

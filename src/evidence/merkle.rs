@@ -1,5 +1,5 @@
-//! The root of a Merkle tree over lines, as RFC 6962, section 2.1, defines it: whoever has the root can be shown that one
-//! line belongs to it without being shown the others, and no two lists of lines have the same one.
+//! The root of a Merkle tree over lines, as RFC 6962, section 2.1, defines it: whoever has the root can be shown that
+//! one line belongs to it without being shown the others, and no two lists of lines have the same one.
 
 use super::digest::Digest;
 

@@ -1,5 +1,5 @@
-//! The events of a control run. Each is about the run, by its identifier; what was found comes as `finding` events, whose
-//! `sweep` is the run.
+//! The events of a control run. Each is about the run, by its identifier; what was found comes as `finding` events,
+//! whose `sweep` is the run.
 
 use jiff::Timestamp;
 use serde::Serialize;

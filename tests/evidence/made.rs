@@ -66,7 +66,8 @@ impl Made {
     pub fn new(options: &Options) -> Self {
         let made = Made { kept: tempfile::tempdir().expect("a directory") };
         let allow = options.allow.map_or(String::new(), |until| {
-            format!("[[allow]]\nhosts = [\"127.0.0.31\"]\nports = [499]\nreason = \"r\"\nowner = \"o\"\nexpires = {until}\n")
+            let about = "hosts = [\"127.0.0.31\"]\nports = [499]\nreason = \"r\"\nowner = \"o\"";
+            format!("[[allow]]\n{about}\nexpires = {until}\n")
         });
         let allowlist =
             Allowlist::new(parse_allowlist(&Source::new("allow.toml", allow)).expect("an allowlist"));
