@@ -83,4 +83,3 @@ impl JobListener for Watching<'_> {
         Ok(())
     }
 }
-

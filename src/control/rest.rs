@@ -51,4 +51,3 @@ impl Drop for End<'_> {
         self.watch.unpark();
     }
 }
-

@@ -145,7 +145,7 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Line>(&text).expect("the same"), line);
         let endless = Line::Block(BlockLine {
-            hosts: vec!["::/0".parse().expect("all")],
+            hosts: vec!["2000::/3".parse().expect("an eighth of all")],
             ..match line {
                 Line::Block(block) => block,
                 _ => unreachable!("it is one"),

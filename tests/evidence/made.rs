@@ -180,7 +180,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn performer() -> Performer {
+pub fn performer() -> Performer {
     Performer {
         host: "here".to_owned(),
         version: "0".to_owned(),
@@ -190,7 +190,7 @@ fn performer() -> Performer {
     }
 }
 
-fn gathered() -> Gathered {
+pub fn gathered() -> Gathered {
     let settings = Settings {
         targets: vec!["127.0.0.0-127.0.0.31".parse().expect("targets")],
         ports: Some("1-500".parse().expect("ports")),
@@ -236,7 +236,7 @@ fn with_tiles<'a>(mut run: Run<'a>, options: &Options) -> Run<'a> {
 }
 
 /// Hears nothing.
-struct Nobody;
+pub struct Nobody;
 
 impl Aside for Nobody {
     fn waiting(&mut self, _: &str) {}
