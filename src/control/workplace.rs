@@ -83,7 +83,10 @@ impl Workplace {
     /// # Errors
     /// When it is not as it was written.
     pub fn journal(&self) -> Result<(Journal, Vec<Entry>), ControlError> {
-        Ok(Journal::open(&self.dir.join(JOURNAL))?)
+        let opened = Journal::open(&self.dir.join(JOURNAL))?;
+        // If it is new, its name has to be on the disk too.
+        sync_dir(&self.dir).map_err(|cause| failed("write", &self.dir, cause))?;
+        Ok(opened)
     }
 
     /// Begins a run: its secret first, then what was decided.
