@@ -41,9 +41,9 @@ pub struct Args {
 
     /// Which states to list: open, closed, filtered, unreachable, conflict, unknown, joined by commas; or all
     ///
-    /// Conflicts are listed always. Whatever is listed, every target is counted.
-    #[arg(long, value_name = "STATES", default_value = "open")]
-    states: States,
+    /// Conflicts are listed always. Whatever is listed, every target is counted. [default: open, or all for --format nmap]
+    #[arg(long, value_name = "STATES")]
+    states: Option<States>,
 
     /// Write results to a file instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -69,9 +69,20 @@ pub struct Args {
     receive_ring: u64,
 }
 
+impl Args {
+    /// The states to list: what nmap writes, it writes of every port.
+    fn states(&self) -> StateSet {
+        let usual = match self.format {
+            Format::Nmap => StateSet::all(),
+            _ => StateSet::default().with(State::Open),
+        };
+        self.states.map_or(usual, |states| states.0)
+    }
+}
+
 /// Which states are listed.
 #[derive(Clone, Copy, Debug)]
-struct States(StateSet);
+pub(super) struct States(pub(super) StateSet);
 
 impl FromStr for States {
     type Err = String;
@@ -118,7 +129,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut console = Console {
         sink: &mut sink,
         events: &events,
-        states: args.states.0,
+        states: args.states(),
         verified: verifies,
         progress: shows_progress(args).then(|| ProgressLine::new(declared, tries)),
         terminal,
@@ -146,7 +157,7 @@ fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a>
         receive_ring_bytes: args.receive_ring as usize,
         fuse: args.fuse,
         verify: !args.no_verify,
-        listed: args.states.0,
+        listed: args.states(),
         watched: BTreeSet::new(),
     }
 }
@@ -172,7 +183,7 @@ fn shows_progress(args: &Args) -> bool {
 }
 
 /// The flag that Ctrl-C and SIGTERM raise. A second Ctrl-C ends the program at once.
-fn interrupts() -> Result<Arc<SignalFlag>, Failure> {
+pub(super) fn interrupts() -> Result<Arc<SignalFlag>, Failure> {
     let flag = Arc::new(SignalFlag::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;

@@ -56,15 +56,17 @@ impl Fault {
     /// It cannot be read on.
     pub fn unreadable(place: Place, cause: &io::Error) -> Self {
         match cause.kind() {
-            io::ErrorKind::IsADirectory => Fault::fatal(
-                Place::Nowhere,
-                "it is a directory, not a file",
-                "name a file of results in it",
-            ),
+            io::ErrorKind::IsADirectory => {
+                Fault::fatal(Place::Nowhere, "it is a directory, not a file", "name a file of results in it")
+            }
             io::ErrorKind::InvalidData => {
                 Fault::new(place, cause.to_string(), "make sure that this is the file of a scanner")
             }
-            _ => Fault::new(place, format!("it cannot be read: {cause}"), "look at the disk or pipe that it is on"),
+            _ => Fault::new(
+                place,
+                format!("it cannot be read: {cause}"),
+                "look at the disk or pipe that it is on",
+            ),
         }
     }
 

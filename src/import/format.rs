@@ -80,7 +80,9 @@ pub(super) fn detect(beginning: &[u8], is_all: bool) -> Result<Format, Fault> {
         Some(b'[') => Ok(Format::MasscanJson),
         Some(b'{') => of_object(first_line),
         _ if first_line.starts_with(b"#masscan") => Ok(Format::MasscanList),
-        _ if first_line.starts_with(b"open ") || first_line.starts_with(b"closed ") => Ok(Format::MasscanList),
+        _ if first_line.starts_with(b"open ") || first_line.starts_with(b"closed ") => {
+            Ok(Format::MasscanList)
+        }
         _ if has_column(first_line, b"saddr") => Ok(Format::Zmap),
         _ => Err(unknown(first_line)),
     }

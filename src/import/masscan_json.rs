@@ -162,7 +162,8 @@ fn read_lines(feed: &mut Feed<'_>, made: &mut Made) -> Result<(), Fault> {
         let line: Line = from_line(&bytes, number)?;
         let time = time_of(line.timestamp.as_ref(), place)?;
         if !matches!(line.rec_type.as_str(), "status" | "banner") {
-            made.notes.push(format!("line {number}: a record of type {} is left out", quoted(&line.rec_type)));
+            made.notes
+                .push(format!("line {number}: a record of type {} is left out", quoted(&line.rec_type)));
             continue;
         }
         let Data { status, reason, ttl, service_name, banner } = line.data;
@@ -226,7 +227,8 @@ impl Heard {
         };
         let reason = made.builder.word(reason.as_deref().unwrap_or_default());
         let more = more(said);
-        let port = Port { ttl: ttl.filter(|ttl| *ttl > 0), time, more, ..Port::new(protocol, port, state, reason) };
+        let port =
+            Port { ttl: ttl.filter(|ttl| *ttl > 0), time, more, ..Port::new(protocol, port, state, reason) };
         made.see(ip, port, place)
     }
 }

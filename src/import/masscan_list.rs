@@ -76,7 +76,11 @@ impl<'l> Words<'l> {
         let rest = &self.line[self.at..];
         let word = rest.split(' ').next().unwrap_or_default();
         if word.is_empty() {
-            return Err(Fault::new(self.place(), format!("no {}", what.trim_start_matches(['a', 'n', ' '])), HELP));
+            return Err(Fault::new(
+                self.place(),
+                format!("no {}", what.trim_start_matches(['a', 'n', ' '])),
+                HELP,
+            ));
         }
         self.at = (self.at + word.len() + 1).min(self.line.len());
         Ok(word)

@@ -50,11 +50,7 @@ impl Heard {
     }
 }
 
-pub(super) fn read(
-    xml: &mut Xml<'_, '_>,
-    host: &Element,
-    left_out: &mut LeftOut,
-) -> Result<Heard, Fault> {
+pub(super) fn read(xml: &mut Xml<'_, '_>, host: &Element, left_out: &mut LeftOut) -> Result<Heard, Fault> {
     let mut heard = Heard {
         started: time(host, "starttime")?,
         ended: time(host, "endtime")?,
@@ -84,7 +80,8 @@ pub(super) fn read(
 
 fn read_status(element: &Element) -> Result<(HostState, String, Option<u8>), Fault> {
     let word = element.need("state")?;
-    let state = word.parse().map_err(|()| element.fault(format!("`{}` is no state of a host", text(word))))?;
+    let state =
+        word.parse().map_err(|()| element.fault(format!("`{}` is no state of a host", text(word))))?;
     Ok((state, element.get("reason").unwrap_or_default().to_owned(), ttl(element)?))
 }
 
@@ -151,8 +148,7 @@ fn state_of(element: &Element) -> Result<PortState, Fault> {
 
 fn read_port(xml: &mut Xml<'_, '_>, parent: &Element, left_out: &mut LeftOut) -> Result<HeardPort, Fault> {
     let number = parent.need("portid")?;
-    let number =
-        number.parse().map_err(|_| parent.fault(format!("`{}` is no port", text(number))))?;
+    let number = number.parse().map_err(|_| parent.fault(format!("`{}` is no port", text(number))))?;
     let protocol = protocol_of(parent)?;
     let (mut state, mut more) = (None, More::default());
     while let Some(element) = xml.child(parent)? {

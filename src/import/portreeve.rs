@@ -177,8 +177,10 @@ impl Reader<'_> {
         };
         if line.sweep != Some(running.sweep) {
             let other = line.sweep.map_or_else(|| "none".to_owned(), |sweep| sweep.to_string());
-            let message =
-                format!("this is of sweep {other}, and {} of line {} is not over", running.sweep, running.line);
+            let message = format!(
+                "this is of sweep {other}, and {} of line {} is not over",
+                running.sweep, running.line
+            );
             return Err(Fault::fatal(place, message, MIXED));
         }
         Ok(running)
@@ -191,9 +193,8 @@ impl Reader<'_> {
         let number = line.port.ok_or_else(|| missing("port"))?;
         let protocol = line.transport.as_deref().and_then(protocol).ok_or_else(|| missing("transport"))?;
         let state = line.state.ok_or_else(|| missing("state"))?;
-        let state: PortState = state
-            .parse()
-            .map_err(|()| Fault::new(place, format!("{} is no state", quoted(&state)), HELP))?;
+        let state: PortState =
+            state.parse().map_err(|()| Fault::new(place, format!("{} is no state", quoted(&state)), HELP))?;
         let made = &mut running.made;
         let reason = made.builder.word(line.reason.as_deref().unwrap_or_default());
         let more = line.banner.map(|said| {
@@ -241,7 +242,8 @@ impl Reader<'_> {
             if self.wanted.partial {
                 return Ok(running.cut());
             }
-            let message = format!("sweep {}, which begins in line {}, has no end", running.sweep, running.line);
+            let message =
+                format!("sweep {}, which begins in line {}, has no end", running.sweep, running.line);
             return Err(Fault::cut(Place::Line(running.line, 1), message));
         }
         self.chosen.take().ok_or_else(|| self.none())
@@ -325,12 +327,7 @@ fn shortfall(verdict: Verdict, completed: &Completed) -> String {
 }
 
 /// What can be said of targets that are not listed.
-fn coverage(
-    started: &Started,
-    completed: &Completed,
-    listed: &Ledger,
-    notes: &mut Vec<String>,
-) -> Coverage {
+fn coverage(started: &Started, completed: &Completed, listed: &Ledger, notes: &mut Vec<String>) -> Coverage {
     let books = completed.ledger;
     if listed.declared == books.declared {
         return Coverage::Listed;

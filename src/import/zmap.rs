@@ -29,7 +29,8 @@ pub(super) fn read(feed: &mut Feed<'_>, made: &mut Made) -> Result<(), Fault> {
     let mut reader = ReaderBuilder::new().from_reader(&mut *feed);
     let columns = Columns::of(reader.headers().map_err(|error| torn(&error))?)?;
     if columns.classification.is_none() && columns.success.is_none() {
-        made.notes.push("no column says that these are open; zmap lists nothing else unless it is told to".into());
+        made.notes
+            .push("no column says that these are open; zmap lists nothing else unless it is told to".into());
     }
     // A record counts when another follows, or the end of its line: the last one of a file that was cut may be half
     // of an address.

@@ -3,8 +3,10 @@
 pub mod channel;
 pub mod columns;
 pub mod csv;
+pub mod diff;
 pub mod doubt;
 pub mod event;
+pub mod imported;
 pub mod jsonl;
 pub mod listing;
 pub mod masscan;

@@ -203,8 +203,7 @@ fn write_extra(xml: &mut Xml<'_>, state: &'static str, groups: &[Group]) -> io::
         let (count, ports) = (group.ports.len().to_string(), group.ports.to_string());
         let protocol = group.protocol.as_str();
         xml.line()?;
-        let attributes =
-            [("reason", reason), ("count", &count), ("proto", protocol), ("ports", &ports)];
+        let attributes = [("reason", reason), ("count", &count), ("proto", protocol), ("ports", &ports)];
         xml.empty("extrareasons", &attributes.map(|(name, value)| (name, value.into())))?;
     }
     xml.line()?;

@@ -208,8 +208,7 @@ impl Making {
             self.log.push(Port::new(protocol, number, state, Arc::clone(reason)));
             return true;
         }
-        let is_it =
-            |heap: &Heap| heap.protocol == protocol && heap.state == state && heap.reason == *reason;
+        let is_it = |heap: &Heap| heap.protocol == protocol && heap.state == state && heap.reason == *reason;
         let at = self.heaps.iter().position(is_it);
         for (other, heap) in self.heaps.iter_mut().enumerate() {
             if heap.protocol == protocol && Some(other) != at {

@@ -73,7 +73,9 @@ impl PortState {
     #[must_use]
     pub fn by_reason(self, reason: Option<Reason>) -> PortState {
         match (self, reason) {
-            (PortState::Filtered, Some(reason)) if reason.state() == State::Unreachable => PortState::Unreachable,
+            (PortState::Filtered, Some(reason)) if reason.state() == State::Unreachable => {
+                PortState::Unreachable
+            }
             (PortState::Open, Some(Reason::Contradiction)) => PortState::Conflict,
             _ => self,
         }
