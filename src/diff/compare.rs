@@ -97,8 +97,10 @@ impl Pair<'_> {
         });
         groups.finish(self.ip, difference);
         let (was_there, is_there) = (self.old.is_there(), self.new.is_there());
-        if is_there && !was_there {
-            let was_seen = was_looked_at || self.old.host.is_some_and(Host::is_said_down);
+        let was_seen = was_looked_at || self.old.host.is_some_and(Host::is_said_down);
+        let is_open = |(.., sight): &(Protocol, u16, Sight)| sight.state.openness() == Openness::Open;
+        // A host at which the older one may never have looked is no news, unless something is open there.
+        if is_there && !was_there && (was_seen || self.new.sights.iter().any(is_open)) {
             difference.new_hosts.push(HostChange { ip: self.ip, was_seen });
         }
         let is_said_down = self.new.host.is_some_and(Host::is_said_down);

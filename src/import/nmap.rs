@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::error::Fault;
 use super::feed::Feed;
 use super::made::{Made, text};
+use super::masscan_json::mixed;
 use super::nmap_host::{self, Heard};
 use super::xml::{Element, Xml};
 use crate::survey::host::{HostState, Protocol};
@@ -66,6 +67,7 @@ pub(super) fn read(feed: &mut Feed<'_>, made: &mut Made) -> Result<(), Fault> {
                 left_out.scripts += 1;
                 xml.skip(&element)?;
             }
+            "nmaprun" => return Err(mixed(element.place(), "a part of the document")),
             _ => xml.skip(&element)?,
         }
     }

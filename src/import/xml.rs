@@ -66,11 +66,14 @@ impl<'f, 'r> Xml<'f, 'r> {
 
     /// The one element that a document is.
     pub(super) fn root(&mut self) -> Result<Element, Fault> {
-        match self.step()? {
-            Step::Begin(element) => Ok(element),
-            Step::Text(_) => Err(self.fault("text before the first element")),
-            Step::End => Err(self.fault("an end before the first element")),
-            Step::Over => Err(Fault::cut(self.place(), "no element")),
+        loop {
+            return match self.step()? {
+                Step::Begin(element) => Ok(element),
+                Step::Text(text) if text.trim().is_empty() => continue,
+                Step::Text(_) => Err(self.fault("text before the first element")),
+                Step::End => Err(self.fault("an end before the first element")),
+                Step::Over => Err(Fault::cut(self.place(), "no element")),
+            };
         }
     }
 
@@ -82,8 +85,8 @@ impl<'f, 'r> Xml<'f, 'r> {
         loop {
             match self.step()? {
                 Step::Begin(element) => return Ok(Some(element)),
-                // Text that nobody asks for.
-                Step::Text(_) => {}
+                Step::Text(text) if text.trim().is_empty() => {}
+                Step::Text(_) => return Err(self.fault("text where only elements may be")),
                 Step::End | Step::Over => return Ok(None),
             }
         }
@@ -152,6 +155,9 @@ impl<'f, 'r> Xml<'f, 'r> {
                 Event::Text(text) => return Ok(Step::Text(text.xml10_content().into_owned())),
                 Event::CData(text) => return Ok(Step::Text(text.xml10_content().into_owned())),
                 Event::GeneralRef(name) => return Ok(Step::Text(referred(&name, at)?)),
+                Event::DocType(_) | Event::Decl(_) if self.depth > 0 => {
+                    return Err(mixed(Place::Byte(at), "a part of the document"));
+                }
                 Event::DocType(text) => refuse_own_types(&text.into_inner(), at)?,
                 Event::Decl(decl) => refuse_other_encodings(&decl, at)?,
                 Event::Comment(_) | Event::PI(_) => {}

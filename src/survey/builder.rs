@@ -274,8 +274,9 @@ impl Port {
     /// What stands after a second word on the same port.
     fn hear(&mut self, later: Port, twice: Twice, contradiction: &Word) {
         let openness = [self.state, later.state].map(PortState::openness);
-        let is_contradiction = twice == Twice::Both
-            && (openness.contains(&Openness::Open) && [self.state, later.state].contains(&PortState::Closed));
+        let states = [self.state, later.state];
+        let both = openness.contains(&Openness::Open) && states.contains(&PortState::Closed);
+        let is_contradiction = twice == Twice::Both && (both || self.state == PortState::Conflict);
         let earlier = std::mem::replace(self, later);
         // A second word may be about what was said, and say nothing of anything else.
         if self.more.is_none() && self.state == earlier.state {
