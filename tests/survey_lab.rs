@@ -135,7 +135,9 @@ fn what_nmap_writes_comes_back() {
 
 fn ndiff_shows_exactly_what_changed() {
     let ran = Ran::new(
-        r#"sweep() { "$PORTREEVE" sweep "$LAB_NETWORK" --ports "$LAB_PORTS" --authorization lab --no-verify --host-rate none "$@"; }
+        r#"sweep() {
+    "$PORTREEVE" sweep "$LAB_NETWORK" --ports "$LAB_PORTS" --authorization lab --no-verify --host-rate none "$@"
+}
 status first sweep --format nmap --output a.xml
 read -r _ ip port < <(grep '^open ' "$LAB_TRUTH")
 echo "$ip $port" >changed

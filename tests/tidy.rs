@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sweep", &["sync", "wire", "link", "target"]),
     ("survey", &["target", "sweep::report", "sweep::ledger"]),
     ("import", &["survey", "target", "sweep::report", "sweep::ledger"]),
-    ("diff", &["survey", "target"]),
+    ("diff", &["survey", "target", "sweep::ledger"]),
     ("policy", &["target", "sweep::report", "sweep::verified", "sweep::banner"]),
     ("alert", &["policy", "target", "sweep::report"]),
     ("store", &["alert", "policy", "target", "sweep::report", "sweep::ledger", "sink::message"]),

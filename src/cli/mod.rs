@@ -68,13 +68,13 @@ enum Command {
     Sweep(Box<sweep::Args>),
     /// Judge what other scanners saw: nmap, masscan, zmap, naabu, or our own JSON Lines
     ///
-    /// Sends nothing. Exit status: 0 the file proves that all was looked at, and nothing is exposed; 1 something is; 2 a
-    /// file cannot be read; 3 it is not known that all was looked at.
+    /// Sends nothing. Exit status: 0 the file proves that all was looked at, and nothing is exposed; 1 something is;
+    /// 2 a file cannot be read; 3 it is not known that all was looked at.
     Import(Box<import::Args>),
     /// Say what differs between two runs, of this program or of other scanners
     ///
-    /// A target is called closed only if the newer run saw it. Exit status: 0 nothing differs, 1 something does, 2 a file
-    /// cannot be read, 3 nothing differs, but the newer run did not see all that the older one did.
+    /// A target is called closed only if the newer run saw it. Exit status: 0 nothing differs, 1 something does,
+    /// 2 a file cannot be read, 3 nothing differs, but the newer run did not see all that the older one did.
     Diff(diff::Args),
     /// Sweep on schedule, and tell people and machines what changes
     Watch(watch::Args),

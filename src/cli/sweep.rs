@@ -41,7 +41,8 @@ pub struct Args {
 
     /// Which states to list: open, closed, filtered, unreachable, conflict, unknown, joined by commas; or all
     ///
-    /// Conflicts are listed always. Whatever is listed, every target is counted. [default: open, or all for --format nmap]
+    /// Conflicts are listed always. Whatever is listed, every target is counted. [default: open, or all for --format
+    /// nmap]
     #[arg(long, value_name = "STATES")]
     states: Option<States>,
 

@@ -88,8 +88,8 @@ pub(super) fn detect(beginning: &[u8], is_all: bool) -> Result<Format, Fault> {
     }
 }
 
-const EMPTY: &str = "a scanner that found nothing may leave such a file (masscan does), and so does one that was killed: \
-    scan again, or leave it out";
+const EMPTY: &str = "a scanner that found nothing may leave such a file (masscan does), and so does one that was \
+    killed: scan again, or leave it out";
 
 const MAGICS: &[(&[u8], &str)] = &[
     (b"\x1f\x8b", "a gzip file"),

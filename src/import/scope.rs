@@ -70,7 +70,8 @@ mod tests {
 
     fn line(networks: &str, exclude: &str, declared: u64) -> ScopeLine {
         let json = format!(
-            r#"{{"networks":[{networks}],"exclude":[{exclude}],"left_out":[{{"ip":"198.18.0.1","why":"x"}}],"ports":["22","80-81"],"declared":{declared}}}"#
+            r#"{{"networks":[{networks}],"exclude":[{exclude}],"left_out":[{{"ip":"198.18.0.1","why":"x"}}],
+                "ports":["22","80-81"],"declared":{declared}}}"#
         );
         serde_json::from_str(&json).expect("a scope")
     }

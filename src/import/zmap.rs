@@ -88,7 +88,7 @@ impl Columns {
             classification: at("classification"),
             success: at("success"),
             ttl: at("ttl"),
-            time: at("timestamp-ts"),
+            time: at("timestamp-ts").or(at("timestamp-str")),
         })
     }
 
@@ -103,9 +103,7 @@ impl Columns {
             None => None,
         };
         let time = match self.time {
-            Some(at) => Some(row.parsed(at, "a time in seconds since 1970", |text| {
-                Timestamp::from_second(text.parse().ok()?).ok()
-            })?),
+            Some(at) => Some(row.parsed(at, "a time", time)?),
             None => None,
         };
         let reason = made.builder.word(reason);
@@ -137,6 +135,14 @@ impl Columns {
                 Err(Fault::new(row.place(at), message, HELP))
             }
         }
+    }
+}
+
+/// Seconds since 1970, or a time in words.
+fn time(text: &str) -> Option<Timestamp> {
+    match text.parse() {
+        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Err(_) => Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok(),
     }
 }
 

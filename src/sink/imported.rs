@@ -23,8 +23,8 @@ pub struct About {
     /// How it was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<String>,
-    /// What is known to have been looked at: `declared` a whole scope, `listed` what is listed, and that is all that was
-    /// to be looked at; `unknown` what is listed, and nobody knows what else.
+    /// What is known to have been looked at: `declared` a whole scope, `listed` what is listed, and that is all that
+    /// was to be looked at; `unknown` what is listed, and nobody knows what else.
     pub coverage: &'static str,
     /// Whether the run came to its end: `complete`, `incomplete`, `unsaid`.
     pub ended: &'static str,

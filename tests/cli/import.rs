@@ -39,7 +39,12 @@ fn checked(answer: &Answer) -> Vec<serde_json::Value> {
 #[test]
 fn exit_statuses_are_those_of_a_sweep() {
     let directory = samples();
-    let allow_all = "[[allow]]\nhosts = [\"198.18.0.0/16\"]\nports = [\"1-65535\"]\nreason = \"lab\"\nowner = \"lab\"\n";
+    let allow_all = r#"[[allow]]
+hosts = ["198.18.0.0/16"]
+ports = ["1-65535"]
+reason = "lab"
+owner = "lab"
+"#;
     write(&directory, "allow.toml", allow_all);
     write(&directory, "clean.json", "[]\n");
     write(&directory, "broken.json", "[{\n");
@@ -84,7 +89,11 @@ fn events_of_an_import_fit_the_schema_and_say_what_is_proved() {
         let (first, last) = (&events[0], events.last().expect("an end"));
         assert_eq!((&first["event"], &first["engine"]), (&"sweep.started".into(), &"import".into()));
         assert_eq!(first["import"]["coverage"], coverage, "{file}");
-        assert_eq!((&last["event"], &last["verdict"]), (&"sweep.completed".into(), &verdict.into()), "{file}");
+        assert_eq!(
+            (&last["event"], &last["verdict"]),
+            (&"sweep.completed".into(), &verdict.into()),
+            "{file}"
+        );
         let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
         assert_eq!(of("finding"), findings, "{file}");
         assert_eq!(last["ledger"]["declared"], of("port"), "{file}");
@@ -111,9 +120,12 @@ fn nothing_is_written_when_one_file_is_broken() {
 #[test]
 fn other_forms_come_out() {
     let directory = samples();
-    let of = |format: &str| run_in(directory.path(), &["import", "portreeve.jsonl", "--format", format]).stdout;
+    let of =
+        |format: &str| run_in(directory.path(), &["import", "portreeve.jsonl", "--format", format]).stdout;
     assert_eq!(of("csv").lines().count(), 13);
-    assert!(of("nmap").starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE nmaprun>\n<nmaprun "));
+    assert!(
+        of("nmap").starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE nmaprun>\n<nmaprun ")
+    );
     let masscan: serde_json::Value = serde_json::from_str(&of("masscan")).expect("an array");
     assert_eq!(masscan.as_array().expect("an array").len(), 60);
     let fed = run_fed(directory.path(), &["import", "-"], &read(&directory, "masscan.list"));

@@ -6,18 +6,19 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::said::{about, announcement, vantage};
 use crate::policy::findings::Findings;
-use crate::sink::event::{Announcement, Run, ScopeText};
+use crate::sink::event::{Announcement, Run};
 use crate::sink::imported::About;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::text::Summary;
 use crate::survey::host::{Host, Port, Protocol, Sight};
 use crate::survey::runs::PortRuns;
 use crate::survey::word::PortState;
-use crate::survey::{Coverage, Ending, Survey};
+use crate::survey::{Coverage, Survey};
 use crate::sweep::banner::{Banner, Protocol as Spoken};
 use crate::sweep::ledger::Ledger;
-use crate::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
+use crate::sweep::report::{Observation, Packets, Report, UnknownReason, Verdict};
 use crate::sweep::untrusted::Untrusted;
 use crate::sweep::verified::{Confirmation, Ending as LookEnding, LookReport, Verification, Verifications};
 use crate::target::address::AddressRange;
@@ -47,10 +48,10 @@ pub(super) struct Judged<'s> {
 
 /// What of a survey no sweep could say.
 #[derive(Default)]
-struct Odd {
-    other_protocols: u64,
-    unsaid: u64,
-    no_port: u64,
+pub(super) struct Odd {
+    pub(super) other_protocols: u64,
+    pub(super) unsaid: u64,
+    pub(super) no_port: u64,
 }
 
 /// One target, in the words of a sweep.
@@ -309,7 +310,7 @@ fn scope(survey: &Survey, listed: u64) -> Option<Scope> {
 }
 
 /// The TCP ports that were asked for.
-fn ports(survey: &Survey) -> PortRuns {
+pub(super) fn ports(survey: &Survey) -> PortRuns {
     let scans = survey.source.scans.iter().filter(|scan| scan.protocol == Protocol::Tcp);
     scans.fold(PortRuns::default(), |all, scan| all.union(&scan.ports))
 }
@@ -320,83 +321,4 @@ fn names(survey: &Survey) -> Names {
         names.map(|name| (AddressRange::single(host.ip), &*name.name))
     });
     Names::new(named)
-}
-
-fn vantage(survey: &Survey) -> Vantage {
-    let file = survey.source.file.as_deref().unwrap_or("a file");
-    Vantage {
-        host: "unknown".to_owned(),
-        engine: ENGINE.to_owned(),
-        engine_reason: format!("read from {file}, which {} wrote", survey.source.tool),
-        interface: None,
-        source: None,
-        next_hop: None,
-    }
-}
-
-/// What stands where a sweep names what sends.
-const ENGINE: &str = "import";
-
-fn announcement(survey: &Survey, scope: Option<&Scope>, vantage: Vantage, declared: u64) -> Announcement {
-    let ports = ports(survey).to_string();
-    let ports = ports.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    let networks = scope.map(Scope::ranges).unwrap_or_default();
-    Announcement {
-        scope: ScopeText {
-            networks: networks.iter().map(ToString::to_string).collect(),
-            sources: Vec::new(),
-            unresolved: Vec::new(),
-            exclude: Vec::new(),
-            left_out: Vec::new(),
-            ports,
-            canaries: Vec::new(),
-            canary_ports: Vec::new(),
-            declared,
-        },
-        engine: ENGINE.to_owned(),
-        vantage,
-        shard: None,
-        tries: 0,
-        governed: false,
-        rate_max_pps: None,
-        host_rate_max_pps: None,
-        network_rate_max_pps: None,
-        seed: String::new(),
-        version: env!("CARGO_PKG_VERSION"),
-        owner: None,
-    }
-}
-
-/// What an import says of its file.
-fn about(survey: &Survey, odd: &Odd) -> About {
-    let source = &survey.source;
-    let mut notes = survey.notes.clone();
-    let mut left_out = |count: u64, what: &str| {
-        if count > 0 {
-            notes.push(format!("left out: {count} {what}"));
-        }
-    };
-    left_out(odd.other_protocols, "targets of other protocols than TCP");
-    left_out(odd.unsaid, "targets of which it is not said whether they are open");
-    left_out(odd.no_port, "targets of port 0");
-    if let Ending::Incomplete(why) = &survey.ending {
-        notes.push(format!("incomplete: {why}"));
-    }
-    About {
-        file: source.file.clone(),
-        tool: source.tool.clone(),
-        tool_version: source.version.clone(),
-        args: source.args.clone(),
-        coverage: match &survey.coverage {
-            Coverage::Unknown => "unknown",
-            Coverage::Listed => "listed",
-            Coverage::Declared(_) => "declared",
-        },
-        ended: match &survey.ending {
-            Ending::Complete => "complete",
-            Ending::Incomplete(_) => "incomplete",
-            Ending::Unsaid => "unsaid",
-        },
-        notes,
-    }
 }

@@ -1,6 +1,7 @@
 //! `portreeve import`: what others saw becomes our observations, and is judged as a sweep is.
 
 mod judged;
+mod said;
 
 use std::fs::File;
 use std::io::{BufReader, Write};
