@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use super::{Change, Difference, HostChange, Kind, NotSeen, Rest, Seen};
-use crate::survey::host::{Host, Protocol, Sight};
+use crate::survey::host::{Host, Port, Protocol, Sight};
 use crate::survey::runs::PortRuns;
 use crate::survey::word::{Class, Openness, PortState};
 use crate::survey::{Coverage, Declared, Survey};
@@ -287,7 +287,7 @@ fn unlisted_and_not_seen(old: &Survey, new: &Survey) -> u64 {
 
 fn has(host: &Host, port: u16) -> bool {
     let key = (Protocol::Tcp, port);
-    host.ports.binary_search_by_key(&key, |known| known.key()).is_ok()
+    host.ports.binary_search_by_key(&key, Port::key).is_ok()
         || host.groups.iter().any(|group| group.protocol == Protocol::Tcp && group.ports.contains(port))
 }
 

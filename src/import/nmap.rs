@@ -88,11 +88,11 @@ fn read_root(root: &Element, made: &mut Made) -> Result<bool, Fault> {
     made.source.tool = scanner.to_owned();
     made.source.version = root.get("version").map(|version| text(version).into());
     made.source.args = root.get("args").map(|args| text(args).into());
-    if let Some((tool, version)) = root.get("profile_name").and_then(|name| name.split_once('/')) {
-        if ["portreeve", "masscan", "zmap", "naabu"].contains(&tool) {
-            made.source.tool = tool.to_owned();
-            made.source.version = (!version.is_empty()).then(|| text(version).into());
-        }
+    let wrote = root.get("profile_name").and_then(|name| name.split_once('/'));
+    let wrote = wrote.filter(|(tool, _)| ["portreeve", "masscan", "zmap", "naabu"].contains(tool));
+    if let Some((tool, version)) = wrote {
+        made.source.tool = tool.to_owned();
+        made.source.version = (!version.is_empty()).then(|| text(version).into());
     }
     made.source.started = time(root, "start")?;
     Ok(scanner == "nmap")

@@ -40,8 +40,11 @@ struct HeardPort {
 struct Extra {
     state: PortState,
     count: u64,
-    reasons: Vec<(String, u64, Option<(Protocol, PortRuns)>)>,
+    reasons: Vec<Reasoned>,
 }
+
+/// A reason, how many ports have it, and which, where that is said.
+type Reasoned = (String, u64, Option<(Protocol, PortRuns)>);
 
 impl Heard {
     /// How many targets are listed.

@@ -16,6 +16,7 @@ use crate::survey::host::{Protocol, Sight};
 use crate::survey::runs::PortRuns;
 use crate::survey::{Ending, Source, Survey};
 use crate::target::ports;
+use crate::target::state::Reason;
 
 /// Lines of one kind that are printed; the rest is counted. Who has more of them reads JSON.
 const MOST_LINES: usize = 100;
@@ -193,7 +194,7 @@ struct SeenText {
 
 impl From<Sight> for SeenText {
     fn from(sight: Sight) -> Self {
-        SeenText { state: sight.state.as_str(), reason: sight.reason.map(|reason| reason.as_str()) }
+        SeenText { state: sight.state.as_str(), reason: sight.reason.map(Reason::as_str) }
     }
 }
 

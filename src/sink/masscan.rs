@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plain;
@@ -16,7 +17,7 @@ use crate::survey::word::PortState;
 /// # Errors
 /// When the output fails.
 pub fn write(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
-    let otherwise = survey.source.ended.or(survey.source.started).map_or(0, |time| time.as_second());
+    let otherwise = survey.source.ended.or(survey.source.started).map_or(0, Timestamp::as_second);
     let mut begin = "[\n";
     for host in &survey.hosts {
         let ip = host.ip.to_string();
@@ -56,7 +57,7 @@ struct Answer {
 impl Answer {
     fn of(port: &Port) -> Option<(Self, Option<i64>)> {
         let answer = Answer::new(port.sight(), port.protocol, port.number, port.ttl)?;
-        Some((answer, port.time.map(jiff::Timestamp::as_second)))
+        Some((answer, port.time.map(Timestamp::as_second)))
     }
 
     /// masscan knows of two states. A contradiction has accepted a handshake.

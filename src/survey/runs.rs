@@ -52,7 +52,8 @@ impl PortRuns {
     #[must_use]
     pub fn union(&self, other: &PortRuns) -> PortRuns {
         let mut all: Vec<(u16, u16)> = self.runs.iter().chain(&other.runs).copied().collect();
-        all.sort_unstable();
+        // Two sorted halves, which the stable sort only merges.
+        all.sort();
         let mut union = PortRuns { runs: Vec::with_capacity(all.len()) };
         all.into_iter().for_each(|run| union.push(run));
         union

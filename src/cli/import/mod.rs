@@ -4,7 +4,7 @@ mod judged;
 mod said;
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -20,6 +20,7 @@ use crate::import::error::{Fault, ImportError, Place as At};
 use crate::import::{Format as FileFormat, Wanted, read};
 use crate::policy::allowlist::Allowlist;
 use crate::policy::evaluate::evaluate;
+use crate::policy::findings::Findings;
 use crate::sink::csv::List;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::{imported, masscan, nmap};
@@ -96,7 +97,7 @@ enum Format {
 pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
     let name = path.display().to_string();
     if name == "-" {
-        return Ok(read("standard input", std::io::stdin().lock(), wanted)?);
+        return Ok(read("standard input", io::stdin().lock(), wanted)?);
     }
     let unreadable = |cause| {
         let help = "check the path, and that this user may read it";
@@ -126,8 +127,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         Format::Text => Sink::Text(place.styled()?),
         Format::Jsonl => Sink::Jsonl(JsonLines::new(place.raw()?)),
         Format::Csv => Sink::Csv(place.raw()?),
-        Format::Nmap => Sink::Nmap(std::io::BufWriter::new(place.raw()?)),
-        Format::Masscan => Sink::Masscan(std::io::BufWriter::new(place.raw()?)),
+        Format::Nmap => Sink::Nmap(io::BufWriter::new(place.raw()?)),
+        Format::Masscan => Sink::Masscan(io::BufWriter::new(place.raw()?)),
     };
     let mut all = Status::Clean;
     for survey in &surveys {
@@ -158,11 +159,12 @@ enum Sink {
     Text(Out),
     Jsonl(JsonLines<Out>),
     Csv(Out),
-    Nmap(std::io::BufWriter<Out>),
-    Masscan(std::io::BufWriter<Out>),
+    Nmap(io::BufWriter<Out>),
+    Masscan(io::BufWriter<Out>),
 }
 
 impl Sink {
+    /// Judges a run, and tells what came of it. A reader that leaves early changes nothing of that.
     fn tell(&mut self, survey: &Survey, allowlist: &Allowlist, states: States) -> Result<Status, Failure> {
         let now = Timestamp::now();
         let judged = Judged::new(survey, now);
@@ -171,16 +173,33 @@ impl Sink {
         let known = judged.verifications.clone();
         let findings = evaluate(&judged.opens, allowlist, known, &scope, complete, now);
         let findings = findings.with_names(judged.run.names());
+        let status = match judged.report.verdict == Verdict::Complete {
+            false => Status::Incomplete,
+            true if findings.has_objections() => Status::Findings,
+            true => Status::Clean,
+        };
+        let told = self.write(survey, &judged, &findings, states, now);
+        output::told(told.map_err(Into::into), status)
+    }
+
+    fn write(
+        &mut self,
+        survey: &Survey,
+        judged: &Judged<'_>,
+        findings: &Findings<'_>,
+        states: States,
+        now: Timestamp,
+    ) -> io::Result<()> {
         let is_listed = |told: &Told| states.0.has(told.seen.state) || told.seen.state == State::Conflict;
         match self {
             Sink::Text(out) => {
                 let mut listed = Vec::new();
-                judged.each(|told| -> std::io::Result<()> {
+                judged.each(|told| -> io::Result<()> {
                     listed.extend(is_listed(told).then_some((told.seen.target, told.seen.state)));
                     Ok(())
                 })?;
-                imported::write_text(out, &judged.summary(&findings, &listed), &judged.about)?;
-                out.flush()?;
+                imported::write_text(out, &judged.summary(findings, &listed), &judged.about)?;
+                return out.flush();
             }
             Sink::Jsonl(lines) => {
                 let announced = &judged.announcement;
@@ -194,26 +213,22 @@ impl Sink {
                 }
                 let count = findings.len() as u64;
                 lines.write(&judged.run.completed(now, &judged.report, &judged.look, count))?;
-                lines.flush()?;
+                return lines.flush();
             }
             Sink::Csv(out) => {
                 let mut list = List::default();
-                judged.each(|told| -> std::io::Result<()> {
+                judged.each(|told| -> io::Result<()> {
                     if is_listed(told) {
                         list.observe(told.time, &told.seen, told.verified);
                     }
                     Ok(())
                 })?;
-                list.write(out, &judged.run, now, &findings)?;
-                imported::write_aside(&mut output::aside(), &judged.summary(&findings, &[]), &judged.about)?;
+                list.write(out, &judged.run, now, findings)?;
             }
             Sink::Nmap(out) => nmap::write(out, survey)?,
             Sink::Masscan(out) => masscan::write(out, survey)?,
         }
-        Ok(match judged.report.verdict == Verdict::Complete {
-            false => Status::Incomplete,
-            true if findings.has_objections() => Status::Findings,
-            true => Status::Clean,
-        })
+        // These forms cannot say how it went.
+        imported::write_aside(&mut output::aside(), &judged.summary(findings, &[]), &judged.about)
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::survey::builder::{Builder, Twice};
-use crate::survey::host::{HostState, Port, Status};
+use crate::survey::host::{HostState, Status};
 use crate::survey::{Ending, Source};
 use crate::sweep::ledger::Ledger;
 use crate::target::scope::Scope;
