@@ -232,9 +232,8 @@ fn a_cut_file_is_never_a_whole_one() {
                 Ok(survey) if cut < end || survey.ending == Ending::Unsaid => {
                     assert!(!survey.is_whole() && survey.ending == Ending::Unsaid, "{name} cut at {cut}");
                 }
-                Ok(_) => {
-                    assert!(name.ends_with(".xml"), "{name} cut at {cut}: only XML ends before its last line")
-                }
+                // Only XML ends before its last line does.
+                Ok(_) => assert!(name.ends_with(".xml"), "{name} cut at {cut}"),
                 Err(error) => assert!(!error.fault.help.is_empty(), "{name} cut at {cut}: {error}"),
             }
             if let Ok(survey) = partly(&bytes[..cut]) {
