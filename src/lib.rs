@@ -15,6 +15,10 @@
 //! - [`target`]: what may be probed (`scope`), in which order (`order`), and what is known of it (`table`).
 //! - [`sweep`]: the engine. A sender and a receiver work on one board, canaries and a watch say what silence is
 //!   worth, a second look confirms what is open, and the books are closed at the end.
+//! - [`survey`]: what one run of any scanner saw, this one's or another's, and what can be concluded from what is
+//!   missing.
+//! - [`import`]: files of other scanners and of our own sweeps, read into surveys. Nothing half-read is a clean result.
+//! - [`diff`]: two surveys held against each other. Pure.
 //! - [`policy`]: observations judged by an allowlist. Pure: the time is an argument.
 //! - [`alert`]: the life of a finding, from pending to resolved, and what is said of it. Pure as well.
 //! - [`store`]: what is kept of all this in one SQLite database, and the outbox. The only SQL.
@@ -69,11 +73,14 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod evidence;
+pub mod diff;
+pub mod import;
 pub mod job;
 pub mod link;
 pub mod policy;
 pub mod sink;
 pub mod store;
+pub mod survey;
 pub mod sweep;
 pub mod sync;
 pub mod target;

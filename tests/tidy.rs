@@ -17,6 +17,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("link", &["wire", "sync"]),
     ("target", &["sync"]),
     ("sweep", &["sync", "wire", "link", "target"]),
+    ("survey", &["target", "sweep::report", "sweep::ledger"]),
+    ("import", &["survey", "target", "sweep::report", "sweep::ledger"]),
+    ("diff", &["survey", "target", "sweep::ledger"]),
     ("policy", &["target", "sweep::report", "sweep::verified", "sweep::banner"]),
     ("alert", &["policy", "target", "sweep::report"]),
     ("store", &["alert", "policy", "target", "sweep::report", "sweep::ledger", "sink::message"]),
@@ -28,6 +31,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sweep::run",
             "sweep::banner",
             "sweep::verified",
+            "survey",
+            "diff",
             "policy",
             "alert",
             "target",
@@ -56,7 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "control", "evidence", "watch", "alert", "store", "job", "sync", "wire", "link", "target",
-            "sweep", "policy", "sink", "config",
+            "sweep", "survey", "import", "diff", "policy", "sink", "config",
         ],
     ),
 ];

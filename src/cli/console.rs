@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::output::Place;
 use super::progress::{ProgressLine, Terminal};
+use super::surveyed::Surveyed;
 use super::{Failure, output};
 use crate::job::listener::{Aside, Listener};
 use crate::policy::findings::Findings;
@@ -15,6 +16,7 @@ use crate::sink::csv::List;
 use crate::sink::event::{Announcement, Run};
 use crate::sink::jsonl::JsonLines;
 use crate::sink::text::{self, Summary};
+use crate::sink::{masscan, nmap};
 use crate::sweep::plan::StateSet;
 use crate::sweep::report::{Observation, Report};
 use crate::sweep::run::{Observer, Progress};
@@ -31,6 +33,10 @@ pub enum Format {
     Jsonl,
     /// For spreadsheets: one line a target; how the sweep went is told on standard error
     Csv,
+    /// As nmap writes it with -oX; lists every state unless --states says otherwise
+    Nmap,
+    /// As masscan writes it with -oJ
+    Masscan,
 }
 
 /// Everything that is known in the end.
@@ -51,6 +57,7 @@ pub enum Sink {
     Text { out: Box<dyn Write>, listed: Vec<(Target, State)> },
     Jsonl(JsonLines<Box<dyn Write>>),
     Csv { out: Box<dyn Write>, list: List },
+    Survey(Surveyed),
 }
 
 impl Sink {
@@ -63,6 +70,8 @@ impl Sink {
             Format::Text => Sink::Text { out: place.styled()?, listed: Vec::new() },
             Format::Jsonl => Sink::Jsonl(JsonLines::new(place.raw()?)),
             Format::Csv => Sink::Csv { out: place.raw()?, list: List::default() },
+            Format::Nmap => Sink::Survey(Surveyed::new(place.raw()?, nmap::write)),
+            Format::Masscan => Sink::Survey(Surveyed::new(place.raw()?, masscan::write)),
         })
     }
 
@@ -72,7 +81,7 @@ impl Sink {
     /// When the output fails, as all that follow.
     pub fn announce(&mut self, events: &Run, announcement: &Announcement) -> io::Result<()> {
         match self {
-            Sink::Text { .. } | Sink::Csv { .. } => {
+            Sink::Text { .. } | Sink::Csv { .. } | Sink::Survey(_) => {
                 text::write_announcement(&mut output::aside(), announcement)
             }
             Sink::Jsonl(lines) => {
@@ -94,6 +103,7 @@ impl Sink {
                 list.observe(Timestamp::now(), observation, verified);
                 Ok(())
             }
+            Sink::Survey(surveyed) => surveyed.observe(Timestamp::now(), observation, verified),
         }
     }
 
@@ -115,6 +125,9 @@ impl Sink {
                 }
                 Ok(())
             }
+            Sink::Survey(surveyed) => news.try_for_each(|(observation, known)| {
+                surveyed.confirm(Timestamp::now(), observation, known.banner.as_ref())
+            }),
         }
     }
 
@@ -137,6 +150,10 @@ impl Sink {
             }
             Sink::Csv { out, list } => {
                 list.write(out, events, now, findings)?;
+                text::write_conclusion(&mut output::aside(), &summary(&[]))
+            }
+            Sink::Survey(surveyed) => {
+                surveyed.write(announced, report, names)?;
                 text::write_conclusion(&mut output::aside(), &summary(&[]))
             }
         }
@@ -179,7 +196,7 @@ impl Observer for Console<'_> {
         match self.sink {
             // So that whoever follows the output sees what was found when it was found.
             Sink::Jsonl(lines) => lines.flush(),
-            Sink::Text { .. } | Sink::Csv { .. } => Ok(()),
+            Sink::Text { .. } | Sink::Csv { .. } | Sink::Survey(_) => Ok(()),
         }
     }
 }

@@ -31,7 +31,8 @@ pub fn run(gathered: &Gathered, format: Format, place: Place) -> Result<Status, 
     let out = place.raw()?;
     let mut targets = (0..order.len()).map(|position| scope.target(order.index_at(position)));
     match format {
-        Format::Text => {
+        // No scanner has a form for targets that nobody has looked at.
+        Format::Text | Format::Nmap | Format::Masscan => {
             let mut text = io::BufWriter::new(out);
             targets.try_for_each(|target| writeln!(text, "{target}"))?;
             text.flush()?;

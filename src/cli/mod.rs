@@ -5,15 +5,18 @@ mod check;
 mod clock;
 mod console;
 mod control;
+mod diff;
 mod docs;
 mod doctor;
 mod drill;
 mod dry_run;
 mod fuse;
 mod handle;
+mod import;
 mod output;
 mod ports;
 mod progress;
+mod surveyed;
 mod sweep;
 mod sys;
 mod watch;
@@ -65,6 +68,16 @@ struct Cli {
 enum Command {
     /// Sweep networks once and say what is exposed
     Sweep(Box<sweep::Args>),
+    /// Judge what other scanners saw: nmap, masscan, zmap, naabu, or our own JSON Lines
+    ///
+    /// Sends nothing. Exit status: 0 the file proves that all was looked at, and nothing is exposed; 1 something is;
+    /// 2 a file cannot be read; 3 it is not known that all was looked at.
+    Import(Box<import::Args>),
+    /// Say what differs between two runs, of this program or of other scanners
+    ///
+    /// A target is called closed only if the newer run saw it. Exit status: 0 nothing differs, 1 something does,
+    /// 2 a file cannot be read, 3 nothing differs, but the newer run did not see all that the older one did.
+    Diff(diff::Args),
     /// Sweep on schedule, and tell people and machines what changes
     Watch(watch::Args),
     /// Sweep every port of every address once, and leave signed evidence of it
@@ -136,6 +149,8 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Control(args) => control::run(&args),
         Command::Alerts(args) => handle::alerts::run(&args),

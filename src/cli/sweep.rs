@@ -41,9 +41,10 @@ pub struct Args {
 
     /// Which states to list: open, closed, filtered, unreachable, conflict, unknown, joined by commas; or all
     ///
-    /// Conflicts are listed always. Whatever is listed, every target is counted.
-    #[arg(long, value_name = "STATES", default_value = "open")]
-    states: States,
+    /// Conflicts are listed always. Whatever is listed, every target is counted. [default: open, or all for --format
+    /// nmap]
+    #[arg(long, value_name = "STATES")]
+    states: Option<States>,
 
     /// Write results to a file instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -69,9 +70,20 @@ pub struct Args {
     receive_ring: u64,
 }
 
+impl Args {
+    /// The states to list: what nmap writes, it writes of every port.
+    fn states(&self) -> StateSet {
+        let usual = match self.format {
+            Format::Nmap => StateSet::all(),
+            _ => StateSet::default().with(State::Open),
+        };
+        self.states.map_or(usual, |states| states.0)
+    }
+}
+
 /// Which states are listed.
 #[derive(Clone, Copy, Debug)]
-struct States(StateSet);
+pub(super) struct States(pub(super) StateSet);
 
 impl FromStr for States {
     type Err = String;
@@ -118,7 +130,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut console = Console {
         sink: &mut sink,
         events: &events,
-        states: args.states.0,
+        states: args.states(),
         verified: verifies,
         progress: shows_progress(args).then(|| ProgressLine::new(declared, tries)),
         terminal,
@@ -147,7 +159,7 @@ fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a>
         receive_ring_bytes: args.receive_ring as usize,
         fuse: args.fuse,
         verify: !args.no_verify,
-        listed: args.states.0,
+        listed: args.states(),
         watched: BTreeSet::new(),
     }
 }

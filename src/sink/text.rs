@@ -132,7 +132,7 @@ fn in_short(parts: &[String]) -> String {
     }
 }
 
-fn write_findings(out: &mut dyn Write, findings: &Findings<'_>) -> io::Result<()> {
+pub(super) fn write_findings(out: &mut dyn Write, findings: &Findings<'_>) -> io::Result<()> {
     write_group(out, "exposures", findings.count_exposures(), findings.exposures())?;
     let hosts = findings.answers_all();
     write_group(out, "hosts that answer everything", findings.count_answers_all(), hosts)?;
@@ -195,7 +195,7 @@ fn in_brackets<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
     if more > 0 { format!("[{shown} and {more} more]") } else { format!("[{shown}]") }
 }
 
-fn write_hosts(out: &mut dyn Write, listed: &[(Target, State)], names: &Names) -> io::Result<()> {
+pub(super) fn write_hosts(out: &mut dyn Write, listed: &[(Target, State)], names: &Names) -> io::Result<()> {
     if listed.is_empty() {
         return Ok(());
     }
@@ -291,14 +291,14 @@ fn write_ledger(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-fn counts_of(report: &Report) -> String {
+pub(super) fn counts_of(report: &Report) -> String {
     let ledger = &report.ledger;
     let counts: Vec<String> =
         State::ALL.iter().map(|state| format!("{} {state}", ledger.count(*state))).collect();
     format!("{} = {} declared", counts.join(" + "), ledger.declared)
 }
 
-fn write_verdict(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
+pub(super) fn write_verdict(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
     let (style, verdict) = verdict_of(summary);
     writeln!(out, "{style}{verdict}{style:#}")
 }

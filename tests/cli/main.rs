@@ -3,6 +3,7 @@
 mod bad_input;
 mod dry_run;
 mod handle;
+mod import;
 mod other;
 mod output;
 mod sweep;
