@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sweep::ledger",
             "sweep::verified",
             "sweep::banner",
+            "survey",
             "policy",
             "sink::csv",
             "sink::secret",

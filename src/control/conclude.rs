@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, BufWriter, Write};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::ControlError;
 use super::run::{Listener, Run};
 use super::workplace::{Workplace, failed};
 use crate::evidence::bundle::{
-    ALLOWLIST, JOURNAL, LIST, MANIFEST, OBSERVATIONS, SIGNATURE, SUMS, digests, sums, write,
+    ALLOWLIST, JOURNAL, LIST, MANIFEST, NMAP, OBSERVATIONS, SIGNATURE, SUMS, digests, sums, write,
 };
 use crate::evidence::compare::compare;
 use crate::evidence::digest::Digest;
@@ -24,7 +24,9 @@ use crate::evidence::manifest::{Completeness, Integrity, Manifest, Pause, Times,
 use crate::evidence::plan::{Plan, SCHEMA};
 use crate::evidence::recount::Recount;
 use crate::evidence::sign::Signer;
+use crate::evidence::surveyed;
 use crate::policy::evaluate::evaluate;
+use crate::sink::nmap;
 use crate::sweep::ledger::Ledger;
 use crate::sweep::report::{CanaryCount, Packets, Report, Vantage};
 use crate::target::ports::{PortSet, service};
@@ -64,6 +66,16 @@ pub fn conclude(
     workplace.write(ALLOWLIST, as_toml(allowlist.allowances()).as_bytes())?;
     let listed = list::csv(&recount, &findings, &request.gathered.names);
     workplace.write(LIST, &listed.map_err(|cause| workplace.unwritable(LIST, cause))?)?;
+    write_nmap(
+        workplace,
+        &surveyed::About {
+            plan,
+            tiles: &tiles_done(entries),
+            recount: &recount,
+            times: (entries.first().map_or(completed, |entry| entry.time), completed),
+            names: &request.gathered.names,
+        },
+    )?;
     let files = digests(workplace.dir()).map_err(|(path, cause)| failed("read", &path, cause))?;
     let text =
         fs::read(workplace.dir().join(JOURNAL)).map_err(|cause| workplace.unwritable(JOURNAL, cause))?;
@@ -114,6 +126,20 @@ fn gather(workplace: &Workplace, plan: &Plan, entries: &[Entry]) -> Result<Recou
     let file = File::open(&path).map_err(|cause| failed("read", &path, cause))?;
     Recount::of(plan, &tiles, BufReader::new(file))
         .map_err(|cause| ControlError::Recount { dir: workplace.dir().to_owned(), cause })
+}
+
+/// What was seen, as nmap would tell it.
+fn write_nmap(workplace: &Workplace, about: &surveyed::About<'_>) -> Result<(), ControlError> {
+    let path = workplace.dir().join(OBSERVATIONS);
+    let file = File::open(&path).map_err(|cause| failed("read", &path, cause))?;
+    let survey = surveyed::survey(about, BufReader::new(file))
+        .map_err(|cause| ControlError::Recount { dir: workplace.dir().to_owned(), cause })?;
+    let written = write(workplace.dir(), NMAP, |file| {
+        let mut out = BufWriter::new(file);
+        nmap::write(&mut out, &survey)?;
+        out.flush()
+    });
+    written.map_err(|cause| workplace.unwritable(NMAP, cause))
 }
 
 fn reports(entries: &[Entry]) -> impl Iterator<Item = &Report> {

@@ -24,4 +24,5 @@ pub mod plan;
 pub mod recount;
 pub mod sign;
 pub mod sign_off;
+pub mod surveyed;
 pub mod verify;

@@ -74,7 +74,20 @@ impl Recount {
     ///
     /// # Errors
     /// With the first thing that is wrong.
-    pub fn of(plan: &Plan, tiles: &[TileDone], mut observations: impl Read) -> Result<Self, RecountError> {
+    pub fn of(plan: &Plan, tiles: &[TileDone], observations: impl Read) -> Result<Self, RecountError> {
+        Recount::each(plan, tiles, observations, &mut |_| {})
+    }
+
+    /// As [`Recount::of`], and shows every line to `visit`, once it has been found to be possible.
+    ///
+    /// # Errors
+    /// As before. What was shown until then counts for nothing.
+    pub fn each(
+        plan: &Plan,
+        tiles: &[TileDone],
+        mut observations: impl Read,
+        visit: &mut dyn FnMut(&Line),
+    ) -> Result<Self, RecountError> {
         let whole = plan.targets().map_err(|cause| in_tile(0, &cause))?;
         let mut recount = Recount::default();
         if tiles.len() as u64 != plan.grid.tiles() {
@@ -86,7 +99,7 @@ impl Recount {
                 return Err(in_tile(number, &format!("tile {} stands in its place", done.tile)));
             }
             let scope = plan.grid.tile(&whole, number).map_err(|cause| in_tile(number, &cause))?;
-            recount.count_tile(done, &scope, &mut observations)?;
+            recount.count_tile(done, &scope, &mut observations, visit)?;
         }
         match observations.read(&mut [0])? {
             0 => Ok(recount),
@@ -106,6 +119,7 @@ impl Recount {
         done: &TileDone,
         scope: &Scope,
         observations: &mut impl Read,
+        visit: &mut dyn FnMut(&Line),
     ) -> Result<(), RecountError> {
         let tile = done.tile;
         if scope.len() > MOST_TARGETS {
@@ -133,6 +147,7 @@ impl Recount {
             }
             coverage.cover(&parsed).map_err(wrong)?;
             parsed.enter(&mut ledger);
+            visit(&parsed);
             self.keep(parsed);
         }
         drop(lines);

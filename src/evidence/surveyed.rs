@@ -1,0 +1,186 @@
+//! A bundle as a survey, so that it can be held against other runs, and written in the forms of other scanners.
+//!
+//! Of few hosts, each is listed, with the states of all its ports. Of more, those on which something is open or unknown
+//! are: what the others are is said by the coverage.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::IpAddr;
+
+use super::journal::TileDone;
+use super::observation::{BlockLine, Line, TargetLine};
+use super::plan::Plan;
+use super::recount::{Recount, RecountError};
+use crate::survey::builder::{Builder, TooMuch, Twice};
+use crate::survey::host::{Group, Host, More, Name, NameKind, Port, Protocol};
+use crate::survey::runs::PortRuns;
+use crate::survey::word::PortState;
+use crate::survey::{Coverage, Declared, Ending, HostCounts, Scan, Source, Survey};
+use crate::sweep::verified::Verification;
+use crate::target::address::address_of;
+use crate::target::names::Names;
+use crate::target::ports::PortSet;
+use crate::target::state::{Reason, State};
+
+/// So many hosts are each listed with all of their ports.
+const FEW_HOSTS: u64 = 4096;
+
+/// What a run was, beside what it saw.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// Its tiles.
+    pub tiles: &'a [TileDone],
+    /// What was counted already.
+    pub recount: &'a Recount,
+    /// When it began and ended.
+    pub times: (jiff::Timestamp, jiff::Timestamp),
+    /// What hosts are called.
+    pub names: &'a Names,
+}
+
+/// Reads the observations of a run once more, as a survey.
+///
+/// # Errors
+/// When they are not as they were counted, or are too many to be held.
+pub fn survey(about: &About<'_>, observations: impl Read) -> Result<Survey, RecountError> {
+    let scope = about.plan.targets().map_err(|cause| beyond(&cause))?;
+    let mut making = Making {
+        builder: Builder::new(Twice::Later),
+        groups: BTreeMap::new(),
+        about,
+        all: scope.hosts() <= FEW_HOSTS,
+    };
+    let mut failed = None;
+    Recount::each(about.plan, about.tiles, observations, &mut |line| {
+        if failed.is_none() {
+            failed = making.take(line).err();
+        }
+    })?;
+    if let Some(much) = failed {
+        return Err(beyond(&much));
+    }
+    let books = about.recount.ledger;
+    let rest = vec![State::Closed, State::Filtered, State::Unreachable];
+    let ports: PortRuns = about.plan.scope.ports.to_string().parse().unwrap_or_default();
+    let ending = match books.unknown {
+        0 => Ending::Complete,
+        unknown => Ending::Incomplete(format!("{unknown} of its targets are unknown")),
+    };
+    let hosts = scope.hosts();
+    Ok(Survey {
+        source: source(about, ports, hosts),
+        hosts: making.finish(),
+        coverage: Coverage::Declared(Box::new(Declared { scope, books, rest })),
+        ending,
+        notes: Vec::new(),
+    })
+}
+
+fn beyond(cause: &dyn std::fmt::Display) -> RecountError {
+    RecountError::Tile { tile: 0, why: cause.to_string() }
+}
+
+fn source(about: &About<'_>, ports: PortRuns, hosts: u64) -> Source {
+    let plan = about.plan;
+    let written = plan.scope.written.join(" ");
+    let kind = if plan.method.engine == "connect" { "connect" } else { "syn" };
+    Source {
+        tool: env!("CARGO_PKG_NAME").to_owned(),
+        version: Some(plan.method.version.clone()),
+        file: None,
+        args: Some(format!("portreeve control {written} --ports {}", plan.scope.ports)),
+        started: Some(about.times.0),
+        ended: Some(about.times.1),
+        scans: vec![Scan { kind: kind.to_owned(), protocol: Protocol::Tcp, ports }],
+        counts: Some(HostCounts { up: hosts, down: 0, total: hosts }),
+        sweep: Some(plan.run),
+    }
+}
+
+/// What is known of the ports of a host that are not told of one by one.
+type Groups = BTreeMap<(State, &'static str), PortRuns>;
+
+struct Making<'a> {
+    builder: Builder,
+    groups: BTreeMap<IpAddr, Groups>,
+    about: &'a About<'a>,
+    /// Whether every host is listed.
+    all: bool,
+}
+
+impl Making<'_> {
+    fn take(&mut self, line: &Line) -> Result<(), TooMuch> {
+        match line {
+            Line::Host(_) => Ok(()),
+            Line::Target(line) => self.take_target(line),
+            Line::Block(block) => {
+                self.take_block(block);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_target(&mut self, line: &TargetLine) -> Result<(), TooMuch> {
+        let seen = &line.observation;
+        let reason = self.builder.word(seen.reason.map_or("", Reason::as_str));
+        let banner = line.banner.as_ref().map(|banner| String::from(banner.text.clone()).into());
+        let port = Port {
+            ttl: seen.ttl,
+            time: Some(line.time),
+            verified: line.verification == Verification::Verified,
+            more: banner.map(|banner| Box::new(More { service: None, banner: Some(banner) })),
+            ..Port::new(Protocol::Tcp, seen.target.port, seen.state.into(), reason)
+        };
+        self.builder.keep(seen.target.ip, port)
+    }
+
+    fn take_block(&mut self, block: &BlockLine) {
+        let ports = runs(&block.ports);
+        let reason = block.reason.map(Reason::as_str).or(block.unknown.map(|unknown| unknown.as_str()));
+        for (first, last) in block.hosts.iter().map(|range| range.numbers()) {
+            for ip in (first..=last).map(address_of) {
+                let is_listed = self.all
+                    || block.state == State::Unknown
+                    || self.about.recount.hosts_with_open_ports.contains(&ip);
+                if is_listed {
+                    let groups = self.groups.entry(ip).or_default();
+                    let known = groups.entry((block.state, reason.unwrap_or_default())).or_default();
+                    *known = known.union(&ports);
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Host> {
+        let mut groups = std::mem::take(&mut self.groups);
+        // Hosts that are known by their groups alone are hosts too. There is room: they are in memory already.
+        let _ = groups.keys().try_for_each(|ip| self.builder.host(*ip));
+        let words: BTreeMap<&str, _> = groups
+            .values()
+            .flat_map(BTreeMap::keys)
+            .map(|(_, reason)| (*reason, self.builder.word(reason)))
+            .collect();
+        let mut hosts = self.builder.finish();
+        for host in &mut hosts {
+            let known = groups.remove(&host.ip).unwrap_or_default();
+            host.groups.extend(known.into_iter().filter_map(|((state, reason), ports)| {
+                let (protocol, state) = (Protocol::Tcp, PortState::from(state));
+                Some(Group { protocol, state, reason: words.get(reason)?.clone(), ports })
+            }));
+            let names = self.about.names.of(host.ip).into_iter();
+            let names: Vec<Name> =
+                names.map(|name| Name { name: name.into(), kind: NameKind::User }).collect();
+            if !names.is_empty() {
+                host.about.get_or_insert_default().names = names;
+            }
+        }
+        hosts
+    }
+}
+
+fn runs(ports: &PortSet) -> PortRuns {
+    // What one of them writes the other reads.
+    ports.to_string().parse().unwrap_or_default()
+}
