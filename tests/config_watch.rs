@@ -21,9 +21,9 @@ use portreeve::policy::expectation::Expectation;
 use portreeve::policy::grade::{Grade, Grades};
 use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::options::{
-    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, PAGERDUTY_URL,
-    PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport, TlsOptions, Url,
-    WebhookOptions,
+    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, LineFormat,
+    PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport,
+    TlsOptions, Url, WebhookOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use portreeve::target::ports::Severity;
@@ -235,6 +235,7 @@ fn every_key_of_every_kind_of_sink_is_read() {
         timeout: Duration::from_secs(15),
         give_up_after: days(3),
         tells_each,
+        format: LineFormat::Jsonl,
         line,
     };
     let syslog = SyslogOptions {
@@ -276,18 +277,18 @@ fn every_key_of_every_kind_of_sink_is_read() {
         full().sinks,
         [
             sink("siem", SinkKind::File(file), false, 119),
-            sink("journal", SinkKind::Stdout, true, 125),
-            sink("syslog", SinkKind::Syslog(syslog), true, 129),
+            SinkOptions { format: LineFormat::Ocsf, ..sink("journal", SinkKind::Stdout, true, 125) },
+            sink("syslog", SinkKind::Syslog(syslog), true, 130),
             SinkOptions {
                 timeout: Duration::from_secs(5),
                 give_up_after: days(7),
-                ..sink("soc", SinkKind::Webhook(webhook()), true, 140)
+                ..sink("soc", SinkKind::Webhook(webhook()), true, 141)
             },
-            sink("chat", SinkKind::Slack(slack), false, 155),
-            sink("pager", SinkKind::PagerDuty(pagerduty), false, 161),
-            sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 166),
-            sink("mail", SinkKind::Email(email), false, 174),
-            sink("hook", SinkKind::Exec(exec), false, 186),
+            sink("chat", SinkKind::Slack(slack), false, 156),
+            sink("pager", SinkKind::PagerDuty(pagerduty), false, 162),
+            sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 167),
+            sink("mail", SinkKind::Email(email), false, 175),
+            sink("hook", SinkKind::Exec(exec), false, 187),
         ]
     );
 }
@@ -316,13 +317,13 @@ fn every_key_of_a_route_is_read() {
         .into(),
         events: texts(&["siem", "journal"]),
         matches: vec![
-            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 199 },
+            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 200 },
             RouteMatch {
                 matcher: narrow,
                 rules: vec![Rule::AllowanceExpired],
                 to: texts(&["chat"]),
                 also: false,
-                line: 204,
+                line: 205,
             },
         ],
     };

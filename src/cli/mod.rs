@@ -15,6 +15,7 @@ mod progress;
 mod sweep;
 mod sys;
 mod watch;
+mod whole;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

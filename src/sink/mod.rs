@@ -5,6 +5,7 @@ pub mod columns;
 pub mod csv;
 pub mod doubt;
 pub mod event;
+pub mod format;
 pub mod jsonl;
 pub mod listing;
 pub mod message;

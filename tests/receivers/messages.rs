@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use portreeve::sink::channel::{Channel, Delivery, open};
 use portreeve::sink::message::Message;
-use portreeve::sink::options::{DEFAULT_GIVE_UP_AFTER, SinkKind, SinkOptions};
+use portreeve::sink::options::{DEFAULT_GIVE_UP_AFTER, LineFormat, SinkKind, SinkOptions};
 use serde_json::json;
 use ulid::Ulid;
 
@@ -37,6 +37,7 @@ pub fn channel(kind: SinkKind, timeout: Duration) -> Box<dyn Channel> {
         timeout,
         give_up_after: DEFAULT_GIVE_UP_AFTER,
         tells_each: true,
+        format: LineFormat::Jsonl,
         line: 1,
     })
 }
