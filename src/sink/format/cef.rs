@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::Origin;
-use super::view::{Kind, View, epoch_ms};
+use super::view::{View, epoch_ms};
 use crate::target::foreign::spell;
 use crate::target::ports::Severity;
 
@@ -19,10 +19,7 @@ const LONGEST_BANNER: usize = 511;
 const LONGEST: usize = 255;
 
 /// An event.
-pub fn encode(view: &View<'_>, origin: &Origin) -> Option<String> {
-    if view.event == Kind::Listing {
-        return None;
-    }
+pub fn encode(view: &View<'_>, origin: &Origin) -> String {
     let severity = match view.severity() {
         Severity::Critical => 10,
         Severity::High => 8,
@@ -43,7 +40,7 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Option<String> {
     judged(&mut extension, view);
     of_sweep(&mut extension, view);
     extension.add("msg", Some(&view.sentence()), LONGEST_MESSAGE);
-    Some(extension.0)
+    extension.0
 }
 
 fn head(extension: &mut Extension, view: &View<'_>, origin: &Origin) {

@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::parts::Text;
 use super::told;
-use super::view::Text;
 use crate::policy::finding::Finding;
 use crate::policy::findings::Findings;
 use crate::policy::kind::FindingKind;

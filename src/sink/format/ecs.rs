@@ -18,8 +18,8 @@ use crate::target::state::State;
 pub const VERSION: &str = "9.4.0";
 
 /// An event.
-pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
-    let kind = kind_of(view)?;
+pub fn encode(view: &View<'_>, origin: &Origin) -> Value {
+    let kind = kind_of(view);
     let vantage = view.vantage.as_ref();
     let source = vantage.and_then(|vantage| vantage.source).or(origin.source);
     let host = vantage.map_or(origin.host.as_str(), |vantage| &vantage.host);
@@ -41,7 +41,7 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
         let about = about(view, ip, source);
         fields.extend(about.as_object().cloned().unwrap_or_default());
     }
-    Some(told(fields))
+    told(fields)
 }
 
 /// How an event is categorised.
@@ -52,8 +52,8 @@ struct Categories {
     dataset: &'static str,
 }
 
-fn kind_of(view: &View<'_>) -> Option<Categories> {
-    let kind = |kind, category, kinds, dataset| Some(Categories { kind, category, kinds, dataset });
+fn kind_of(view: &View<'_>) -> Categories {
+    let kind = |kind, category, kinds, dataset| Categories { kind, category, kinds, dataset };
     match view.event {
         Kind::SweepStarted => kind("event", &["network"], &["start"], "portreeve.sweep"),
         Kind::SweepCompleted => kind("event", &["network"], &["end"], "portreeve.sweep"),
@@ -70,7 +70,6 @@ fn kind_of(view: &View<'_>) -> Option<Categories> {
         Kind::WatchStarted => kind("event", &["process"], &["start"], "portreeve.watch"),
         Kind::WatchStopped => kind("event", &["process"], &["end"], "portreeve.watch"),
         Kind::ConfigLoaded => kind("event", &["configuration"], &["change"], "portreeve.watch"),
-        Kind::Listing => None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::target::ports::Severity;
 use crate::target::state::State;
 
 /// An event.
-pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
+pub fn encode(view: &View<'_>, origin: &Origin) -> Value {
     let host = view.vantage.as_ref().map_or(origin.host.as_str(), |vantage| &vantage.host);
     let source_type = match view.event {
         Kind::Finding | Kind::Alert if view.is_security() => "exposure",
@@ -28,7 +28,6 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
         Kind::Port => "port",
         Kind::SweepStarted | Kind::SweepCompleted | Kind::SweepSkipped => "sweep",
         Kind::Heartbeat | Kind::WatchStarted | Kind::WatchStopped | Kind::ConfigLoaded => "watch",
-        Kind::Listing => return None,
     };
     let mut event = common(view, host);
     let more = match source_type {
@@ -40,13 +39,13 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
     if let Some(event) = event.as_object_mut() {
         event.extend(more.iter().filter_map(Value::as_object).flat_map(Clone::clone));
     }
-    Some(told(json!({
+    told(json!({
         // Seconds with three decimals have room in a double until long after all clocks have ended.
         "time": epoch_ms(view.time) as f64 / 1000.0,
         "host": host, "source": "portreeve", "sourcetype": format!("portreeve:{source_type}"),
         "event": event,
         "fields": {"rule": view.rule, "code": view.code()},
-    })))
+    }))
 }
 
 /// What all events have.

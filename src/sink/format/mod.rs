@@ -19,6 +19,7 @@ pub mod defectdojo;
 pub mod ecs;
 pub mod hec;
 pub mod ocsf;
+pub mod parts;
 pub mod prometheus;
 pub mod view;
 mod words;
@@ -55,9 +56,9 @@ impl LineFormat {
         if self != LineFormat::Cef {
             return self.payload(event, origin);
         }
-        let view = View::of(event)?;
+        let Some(view) = View::of(event)? else { return Ok(None) };
         let head = syslog::head_of(&view, &syslog::Origin::new(&origin.host, origin.process), FACILITY);
-        Ok(cef::encode(&view, origin).map(|text| (head + &text).into_bytes()))
+        Ok(Some((head + &cef::encode(&view, origin)).into_bytes()))
     }
 
     /// As [`LineFormat::line`], without what syslog puts before it.
@@ -65,15 +66,15 @@ impl LineFormat {
     /// # Errors
     /// As above.
     pub fn payload(self, event: &Value, origin: &Origin) -> Result<Option<Vec<u8>>, String> {
-        let view = || View::of(event);
+        let Some(view) = View::of(event)? else { return Ok(None) };
         let json = match self {
-            LineFormat::Jsonl => Some(event.clone()),
-            LineFormat::Ecs => ecs::encode(&view()?, origin),
-            LineFormat::Ocsf => ocsf::encode(&view()?, origin),
-            LineFormat::Hec => hec::encode(&view()?, origin),
-            LineFormat::Cef => return Ok(cef::encode(&view()?, origin).map(String::into_bytes)),
+            LineFormat::Jsonl => event.clone(),
+            LineFormat::Ecs => ecs::encode(&view, origin),
+            LineFormat::Ocsf => ocsf::encode(&view, origin),
+            LineFormat::Hec => hec::encode(&view, origin),
+            LineFormat::Cef => return Ok(Some(cef::encode(&view, origin).into_bytes())),
         };
-        json.map(|json| plain::to_vec(&json).map_err(|error| error.to_string())).transpose()
+        plain::to_vec(&json).map(Some).map_err(|error| error.to_string())
     }
 }
 

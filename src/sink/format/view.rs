@@ -1,13 +1,14 @@
 //! An event as the formats read it: the fields of the contract, typed, and what can be said of all kinds alike.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
-use std::ops::Deref;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::parts::{Acknowledgement, Allowance, Banner, Books, Scope, Text, Vantage};
 use crate::policy::class::Class;
 use crate::policy::kind::FindingKind;
 use crate::sweep::ledger::Ledger;
@@ -50,9 +51,6 @@ pub enum Kind {
     /// The daemon has taken up a changed configuration.
     #[serde(rename = "config.loaded")]
     ConfigLoaded,
-    /// What a command answers that only looks.
-    #[serde(other)]
-    Listing,
 }
 
 impl Kind {
@@ -69,89 +67,8 @@ impl Kind {
             Kind::WatchStarted => "watch.started",
             Kind::WatchStopped => "watch.stopped",
             Kind::ConfigLoaded => "config.loaded",
-            Kind::Listing => "listing",
         }
     }
-}
-
-/// The most characters of a text that others wrote. Elasticsearch does not index longer ones, and CEF allows no
-/// longer message. The events themselves have all of them.
-const LONGEST: usize = 1023;
-
-/// A text that others may have written, cut where it is too long for those who gather events.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(transparent)]
-pub struct Text<'e>(&'e str);
-
-impl<'e> Text<'e> {
-    /// As much of a text as is told.
-    pub fn new(text: &'e str) -> Self {
-        Text(text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end]))
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.0
-    }
-}
-
-impl<'de: 'e, 'e> Deserialize<'de> for Text<'e> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&str>::deserialize(deserializer).map(Text::new)
-    }
-}
-
-/// What a server said of itself.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Banner<'e> {
-    /// What it speaks.
-    pub protocol: &'e str,
-    /// What it said.
-    #[serde(borrow)]
-    pub text: Text<'e>,
-}
-
-/// An allowance that once held, or that is not used.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Allowance<'e> {
-    /// Why the ports may or might be open.
-    #[serde(borrow)]
-    pub reason: Text<'e>,
-    /// Who answers for it.
-    #[serde(borrow)]
-    pub owner: Text<'e>,
-    /// Until when.
-    pub expires: Option<&'e str>,
-}
-
-/// Where a sweep looks from.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Vantage<'e> {
-    /// Name of the host.
-    #[serde(borrow)]
-    pub host: Text<'e>,
-    /// What sends.
-    pub engine: &'e str,
-    /// The address that probes come from.
-    pub source: Option<IpAddr>,
-}
-
-/// A scope, as far as formats tell of it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Scope {
-    /// Targets.
-    pub declared: u64,
-}
-
-/// Who has taken an alert on.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Acknowledgement<'e> {
-    /// Who.
-    #[serde(borrow)]
-    pub who: Text<'e>,
 }
 
 /// An event. What its kind does not have, or this one has not, is `None` or empty.
@@ -269,18 +186,6 @@ pub struct View<'e> {
     pub books: Vec<Books<'e>>,
 }
 
-/// What was raised for one sink, and what became of it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Books<'e> {
-    /// The sink.
-    #[serde(borrow)]
-    pub sink: Text<'e>,
-    /// Messages that are still to be delivered.
-    pub pending: u64,
-    /// Messages that were given up.
-    pub dead: u64,
-}
-
 /// What becomes of a finding at those who keep a list of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
@@ -293,13 +198,18 @@ pub enum Change {
 }
 
 impl<'e> View<'e> {
-    /// Reads an event.
+    /// Reads an event; nothing where it is of another kind, as what a command answers that only looks.
     ///
     /// # Errors
-    /// Why it is none of this version's.
-    pub fn of(event: &'e Value) -> Result<Self, String> {
-        View::deserialize(event)
-            .map_err(|error| format!("no event that can be told in another format: {error}"))
+    /// Why it is no event, or none of this version's.
+    pub fn of(event: &'e Value) -> Result<Option<Self>, String> {
+        let wrong = |error: &dyn Display| format!("no event that can be told in another format: {error}");
+        let kind =
+            event.get("event").filter(|kind| kind.is_string()).ok_or_else(|| wrong(&"it has no kind"))?;
+        if Kind::deserialize(kind).is_err() {
+            return Ok(None);
+        }
+        View::deserialize(event).map(Some).map_err(|error| wrong(&error))
     }
 
     /// The identifier by which receivers recognise duplicates. The events of a sweep have none of their own, and get
@@ -403,15 +313,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_cut_between_characters() {
-        let long = "\u{1f600}".repeat(5000);
-        assert_eq!(Text::new(&long).chars().count(), LONGEST);
-        assert_eq!(&*Text::new("short"), "short");
-        let event = json!({"event": "port", "time": "2026-06-01T00:00:00Z", "names": [long]});
-        assert_eq!(View::of(&event).expect("an event").names[0].chars().count(), LONGEST);
-    }
-
-    #[test]
     fn classes_say_whom_a_finding_is_for() {
         for (kind, class, is_security) in [
             ("exposure", json!(null), true),
@@ -425,7 +326,11 @@ mod tests {
         ] {
             let event =
                 json!({"event": "alert", "time": "2026-06-01T00:00:00Z", "kind": kind, "class": class});
-            assert_eq!(View::of(&event).expect("an event").is_security(), is_security, "{kind} {class}");
+            assert_eq!(
+                View::of(&event).expect("an event").expect("a kind").is_security(),
+                is_security,
+                "{kind} {class}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is said of an event in words: a code, a name, a title, a sentence.
 
-use super::view::{Kind, Text, View};
+use super::parts::Text;
+use super::view::{Kind, View};
 use crate::policy::kind::FindingKind;
 
 impl View<'_> {
@@ -50,7 +51,6 @@ impl View<'_> {
             Kind::WatchStarted => "Watch started",
             Kind::WatchStopped => "Watch stopped",
             Kind::ConfigLoaded => "Configuration loaded",
-            Kind::Listing => "Listing",
         }
     }
 
@@ -90,7 +90,7 @@ impl View<'_> {
             Kind::WatchStarted => "the watch has begun".to_owned(),
             Kind::WatchStopped => "the watch ends".to_owned(),
             Kind::ConfigLoaded => "a changed configuration holds from now on".to_owned(),
-            Kind::Finding | Kind::Alert | Kind::Listing => self.title(),
+            Kind::Finding | Kind::Alert => self.title(),
         }
     }
 }

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::super::parts::Text;
 use super::super::told;
-use super::super::view::{Text, epoch_ms};
+use super::super::view::epoch_ms;
 use super::{VERSION, product};
 
 /// What a control run came to.

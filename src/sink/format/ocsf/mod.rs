@@ -28,15 +28,14 @@ use crate::target::state::State;
 pub const VERSION: &str = "1.8.0";
 
 /// An event.
-pub fn encode(view: &View<'_>, origin: &Origin) -> Option<Value> {
+pub fn encode(view: &View<'_>, origin: &Origin) -> Value {
     let fields = match view.event {
         Kind::Finding | Kind::Alert => finding::fields(view, origin),
         Kind::SweepStarted | Kind::SweepCompleted | Kind::SweepSkipped => scan(view),
         Kind::Port => observation(view, origin),
         Kind::WatchStarted | Kind::WatchStopped | Kind::ConfigLoaded | Kind::Heartbeat => life(view, origin),
-        Kind::Listing => return None,
     };
-    Some(told(fields))
+    told(fields)
 }
 
 /// What every event has. `activity` is its number and its word.
