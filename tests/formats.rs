@@ -132,7 +132,7 @@ fn hostile() -> Vec<String> {
     let long = "x".repeat(10_000);
     let texts = [
         "a \"quoted\" 'name' \\ \\\\\"",
-        "a|b|c|d|e|f|g|h",
+        "a|b|c|d|e|f|g|h|",
         "a=b c=d dst=192.0.2.99 =",
         "line\nCEF:0|a|b|1|x|y|10|\r\n<106>1 - - - - - - -",
         "\0\x07\x1b[2J\x1b]0;title\x07\x7f\u{9b}31m",

@@ -32,8 +32,8 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> String {
         text.push('|');
         text.push_str(&header(field));
     }
-    // A string takes everything.
-    let _ = write!(text, "|{severity}|");
+    // The time is the first pair, before which there is no blank. A string takes everything.
+    let _ = write!(text, "|{severity}|rt={}", epoch_ms(view.time));
     let mut extension = Extension(text);
     head(&mut extension, view, origin);
     about(&mut extension, view);
@@ -46,7 +46,6 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> String {
 fn head(extension: &mut Extension, view: &View<'_>, origin: &Origin) {
     let vantage = view.vantage.as_ref();
     let host = vantage.map_or(origin.host.as_str(), |vantage| &vantage.host);
-    extension.number("rt", Some(epoch_ms(view.time)));
     extension.add("externalId", Some(&view.uid()), LONGEST);
     extension.add("dvchost", Some(host), LONGEST);
     extension.add("cat", view.kind.map(|kind| kind.to_string()).as_deref(), LONGEST);
@@ -99,10 +98,7 @@ struct Extension(String);
 impl Extension {
     fn add(&mut self, key: &str, value: Option<&str>, longest: usize) {
         let Some(value) = value.filter(|value| !value.is_empty()) else { return };
-        if !self.0.ends_with('|') {
-            self.0.push(' ');
-        }
-        let _ = write!(self.0, "{key}={}", escaped(value, longest));
+        let _ = write!(self.0, " {key}={}", escaped(value, longest));
     }
 
     fn number(&mut self, key: &str, number: Option<impl ToString>) {
