@@ -397,6 +397,55 @@ fn a_sink_and_a_route_that_misses_it_by_a_letter_are_one_mistake() {
 }
 
 #[test]
+fn a_format_is_one_that_the_kind_of_sink_has() {
+    let sink = |kind: &str, more: &str| format!("[[sink]]\nname = \"siem\"\nkind = \"{kind}\"\n{more}\n");
+    let syslog = "host = \"log.example.net\"\ntransport = \"tcp\"";
+    let webhook = "url = \"https://198.18.0.5/\"";
+    for (kind, more, words) in [
+        ("stdout", "", &["jsonl", "ecs", "ocsf", "hec", "cef"][..]),
+        ("syslog", syslog, &["jsonl", "ecs", "ocsf", "cef"]),
+        ("webhook", webhook, &["jsonl", "ecs", "ocsf", "hec"]),
+    ] {
+        for word in words {
+            check(&sink(kind, &format!("{more}\nformat = \"{word}\"")), &[]);
+        }
+    }
+    check(
+        &sink("stdout", "format = \"ocfs\""),
+        &[
+            "c.toml:4:10: `ocfs` is no format for sinks of the kind stdout; did you mean `ocsf`? choose one of jsonl, ecs, \
+           ocsf, hec, cef",
+        ],
+    );
+    check(
+        &sink("syslog", &format!("format = \"hec\"\n{syslog}")),
+        &[
+            "c.toml:4:10: `hec` is no format for sinks of the kind syslog; did you mean `ecs`? choose one of jsonl, ecs, \
+           ocsf, cef",
+        ],
+    );
+    check(
+        &sink("exec", "command = [\"/bin/true\"]\nformat = \"ecs\""),
+        &[
+            "c.toml:5:1: `format` is no key of a sink of the kind exec; remove it; sinks of the kind file or stdout or \
+           syslog or webhook have it",
+        ],
+    );
+    check(
+        &sink("webhook", &format!("{webhook}\nformat = \"ecs\"\ntemplate = \"1\"")),
+        &[
+            "c.toml:5:1: a template and `format` exclude each other: both say what the body is; keep one of the two",
+        ],
+    );
+    check(
+        &sink("stdout", "format = 5"),
+        &[
+            "c.toml:4:10: `format` must be text in quotes, but the number 5 stands here; write format = \"ecs\"",
+        ],
+    );
+}
+
+#[test]
 fn a_grade_of_what_grades_do_not_change_is_a_mistake() {
     check(
         "[[grade]]\nkinds = [\"outage\", \"config-rejected\"]\nseverity = \"low\"\n",

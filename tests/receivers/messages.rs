@@ -31,13 +31,18 @@ pub fn alert(number: u128, transition: &str) -> Message {
 }
 
 pub fn channel(kind: SinkKind, timeout: Duration) -> Box<dyn Channel> {
+    told_in(LineFormat::Jsonl, kind, timeout)
+}
+
+/// The same in another format.
+pub fn told_in(format: LineFormat, kind: SinkKind, timeout: Duration) -> Box<dyn Channel> {
     open(&SinkOptions {
         name: "test".to_owned(),
         kind,
         timeout,
         give_up_after: DEFAULT_GIVE_UP_AFTER,
         tells_each: true,
-        format: LineFormat::Jsonl,
+        format,
         line: 1,
     })
 }

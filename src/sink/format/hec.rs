@@ -7,8 +7,8 @@
 //! | `portreeve:health`, `portreeve:own` | none: Splunk wants none but security alerts in Alerts | other alerts |
 //! | `portreeve:sweep`, `portreeve:watch` | none | all else |
 //!
-//! Tags are given when somebody searches, by the add-on in packaging/splunk. Splunk may get an event twice, and knows it
-//! by its `id`.
+//! Tags are given when somebody searches, by the add-on in packaging/splunk. Splunk may get an event twice, with the
+//! same `id`.
 
 use serde_json::{Value, json};
 
@@ -82,7 +82,8 @@ fn about(view: &View<'_>, origin: &Origin, host: &str) -> Value {
     })
 }
 
-/// What the model of ports wants besides. It knows no state but one; `port_state` has ours. Probes come from many ports.
+/// What the model of ports wants besides. It knows no state but one; `port_state` has ours. Probes come from many
+/// ports.
 fn port(view: &View<'_>) -> Value {
     let is_open = view.target_state() == Some(State::Open);
     json!({"type": "event", "src_port": 0, "state": is_open.then_some("listening")})

@@ -3,13 +3,13 @@
 //! | events | class | activity |
 //! |---|---|---|
 //! | `finding`, `alert` | 2004 Detection Finding | 1 Create, 2 Update, 3 Close |
-//! | `sweep.started`, `sweep.completed`, `sweep.skipped` | 6007 Scan Activity | 1 Started, 2 Completed, 3 Cancelled, 6 Error, 99 |
+//! | `sweep.*` | 6007 Scan Activity | 1 Started, 2 Completed, 3 Cancelled, 6 Error, 99 skipped |
 //! | `port` | 4001 Network Activity | 1 Open, 4 Fail, 5 Refuse, 99 for a conflict, 0 for an unknown state |
 //! | `watch.*`, `config.loaded`, `heartbeat` | 6002 Application Lifecycle | 3 Start, 4 Stop, 99 |
 //! | the result of a control run | 2003 Compliance Finding | 1 Create |
 //!
-//! Times are in milliseconds. `status_id` of a finding belongs to its consumer: it is 1, New, at its creation, and never
-//! said again.
+//! Times are in milliseconds. `status_id` of a finding belongs to its consumer: it is 1, New, at its creation, and
+//! never said again.
 
 pub mod control;
 mod finding;
@@ -147,7 +147,10 @@ fn connection() -> Value {
 
 /// What an analyst may search for, and where it stands.
 fn observables(view: &View<'_>, place: &str) -> Value {
-    let observable = |name: &str, type_id: u32, kind: &str, value: String| json!({"name": format!("{place}.{name}"), "type_id": type_id, "type": kind, "value": value});
+    let observable = |name: &str, type_id: u32, kind: &str, value: String| {
+        let name = format!("{place}.{name}");
+        json!({"name": name, "type_id": type_id, "type": kind, "value": value})
+    };
     let ip = view.ip.map(|ip: IpAddr| observable("ip", 2, "IP Address", ip.to_string()));
     let port = view.port.map(|port| observable("port", 11, "Port", port.to_string()));
     let name = view.names.first().map(|name| observable("hostname", 1, "Hostname", name.to_string()));
