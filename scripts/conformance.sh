@@ -84,14 +84,11 @@ install_judges() {
 FORMATS=(jsonl ecs ocsf hec cef csv defectdojo prometheus)
 
 inside() {
-    local portreeve=$1 format
+    local portreeve=$1 format server
     cd -- "$LAB_DIR"
     ip netns exec fleet python3 "$SCRIPTS/conformance/server.py" >server.log 2>&1 &
-    for _ in $(seq 50); do
-        grep -q ready server.log 2>/dev/null && break
-        sleep 0.1
-    done
-    grep -q ready server.log || die "the hostile server has not begun: $(cat server.log)"
+    server=$!
+    wait_for ready server.log
     python3 "$SCRIPTS/conformance/server.py" --inventory >hostile.json
     python3 "$SCRIPTS/conformance/server.py" --allowlist >allow.toml
     for format in "${FORMATS[@]}"; do
@@ -99,16 +96,25 @@ inside() {
     done
     # And one that does not see everything, which must not look like one that does.
     for format in ocsf defectdojo prometheus; do
-        sweep "$format" stopped --rate 50
+        sweep "$format" stopped --rate 30
     done
     watch_lab
 }
 
-# 0, 1 and 3 are endings of a sweep. One that is to be stopped gets a signal after two seconds.
+# Waits until a file has this text.
+wait_for() {
+    local end=$((SECONDS + LIMIT))
+    until grep -qF -- "$1" "$2" 2>/dev/null; do
+        ((SECONDS < end)) || die "$2 has no $1 after $LIMIT s: $(tail -n 3 "$2" 2>&1 | cut -c 1-500)"
+        sleep 0.2
+    done
+}
+
+# 0, 1 and 3 are endings of a sweep. One that is to be stopped gets a signal in the middle of it.
 sweep() {
     local format=$1 name=$2 status=0 limit=(timeout "$LIMIT")
     shift 2
-    [[ $name != stopped ]] || limit=(timeout --signal=INT 2)
+    [[ $name != stopped ]] || limit=(timeout --signal=INT 4)
     "${limit[@]}" "$portreeve" sweep 198.18.0.0/27 198.18.0.64/30 --ports 22,6379,7001-7009 --banner --states all \
         --inventory hostile.json --inventory-address ip --inventory-name name --allowlist allow.toml \
         --authorization $'TICKET "1" | a=b' --tries 2 --format "$format" --output "$name.$format" "$@" \
@@ -139,11 +145,13 @@ watch_lab() {
     } >watch.toml
     "$portreeve" watch --config watch.toml </dev/null >watch.log 2>&1 &
     daemon=$!
-    sleep 6
+    wait_for '"transition":"firing"' watch.jsonl
     # What the hostile server had open is closed from now on.
-    kill "$(jobs -p %1)" 2>/dev/null || :
+    kill "$server" 2>/dev/null || :
     kill -HUP "$daemon"
-    sleep 7
+    wait_for '"event":"config.loaded"' watch.jsonl
+    wait_for '"transition":"resolved"' watch.jsonl
+    wait_for '"kind":"outage"' watch.jsonl
     kill -TERM "$daemon"
     wait "$daemon" || die "the watch failed: $(tail -n 3 watch.log)"
 }
