@@ -19,6 +19,7 @@ use portreeve::target::names::Names;
 use portreeve::target::scope::Scope;
 use portreeve::target::state::{Reason, State};
 use portreeve::target::{Target, Transport};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
@@ -273,6 +274,42 @@ fn nothing_that_others_wrote_leaves_its_place_in_cef() {
         }
         let line = line(LineFormat::Cef, &spoilt(event, &text));
         assert!(!line.contains(is_unfit) && line.ends_with(&told), "{line}");
+    }
+}
+
+/// Values that may stand anywhere in what somebody else has stored, or in what a later version will store.
+fn odd() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!(null)),
+        Just(json!(-1)),
+        Just(json!(u64::MAX)),
+        Just(json!(1e300)),
+        Just(json!([])),
+        Just(json!([null, {"a": []}])),
+        Just(json!({"sink": 3})),
+        any::<bool>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z".prop_map(Value::from),
+        "(-00)?9999-12-31T23:59:59Z".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_event_makes_a_format_panic(number: prop::sample::Index, field: prop::sample::Index, value in odd()) {
+        let events = events();
+        let mut event = number.get(&events).clone();
+        let name = field.get(&event.as_object().expect("fields").keys().cloned().collect::<Vec<_>>()).clone();
+        event[&name] = value;
+        for (word, format) in formats() {
+            if let Ok(Some(line)) = format.line(&event, &origin()) {
+                let line = String::from_utf8(line).expect("text");
+                prop_assert!(!line.contains(is_unfit), "{}: {}", word, line);
+                prop_assert!(word == "cef" || serde_json::from_str::<Value>(&line).is_ok());
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::Origin;
 use super::view::{View, epoch_ms};
-use crate::target::foreign::spell;
+use crate::target::foreign::{harmless, spell};
 use crate::target::ports::Severity;
 
 /// The most bytes of a value: of the message as CEF has it, of others so that all of them together fit into a message
@@ -122,9 +122,10 @@ impl Extension {
     }
 }
 
-/// A field of the header, in which a bar would be taken for its end.
+/// A field of the header, in which a bar would be taken for its end. Its words are ours, but a message may have come
+/// from a database that was not.
 fn header(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|")
+    harmless(text).replace('\\', "\\\\").replace('|', "\\|")
 }
 
 /// A value of the extension: the one place where others' words are made fit for it. Ends of lines are written as CEF
@@ -173,6 +174,7 @@ mod tests {
         }
         assert_eq!(escaped(&"=".repeat(100), 12), "\\=\\=\\=\\=...");
         assert_eq!(header("a|b\\c"), "a\\|b\\\\c");
+        assert_eq!(header("a\n\u{202e}"), "a\\\\n\\\\u{202e}");
     }
 
     proptest! {

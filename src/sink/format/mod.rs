@@ -79,14 +79,23 @@ impl LineFormat {
 }
 
 /// A value without the fields that do not apply: those that are null or have nothing in them.
-fn told(value: Value) -> Value {
+fn told(mut value: Value) -> Value {
+    prune(&mut value);
+    value
+}
+
+/// In place: most of what is written in a large sweep goes through here.
+fn prune(value: &mut Value) {
     match value {
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (name, told(value)));
-            Value::Object(fields.filter(|(_, value)| says_something(value)).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(told).filter(says_something).collect()),
-        other => other,
+        Value::Object(fields) => fields.retain(|_, value| {
+            prune(value);
+            says_something(value)
+        }),
+        Value::Array(items) => items.retain_mut(|value| {
+            prune(value);
+            says_something(value)
+        }),
+        _ => {}
     }
 }
 
