@@ -251,6 +251,7 @@ impl Hundred {
             scope: Scope::new(&[network.parse().expect("a network")], &[], ports).expect("a scope"),
             shard: None,
             seed: 1,
+            key: None,
             tile: None,
             tries: 3,
             rate: Some(FAST),

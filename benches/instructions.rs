@@ -223,6 +223,7 @@ fn plan(caps: Option<(u32, u32)>) -> Plan {
         scope: Scope::new(&networks, &exclude, "risky".parse().expect("ports")).expect("a scope"),
         shard: None,
         seed: 1,
+        key: None,
         tries: 3,
         tile: None,
         rate: None,

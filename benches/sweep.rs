@@ -40,6 +40,7 @@ fn plan() -> Plan {
         scope: Scope::new(&networks, &[], "risky".parse().expect("ports")).expect("a scope"),
         shard: None,
         seed: 1,
+        key: None,
         tile: None,
         tries: 3,
         rate: None,

@@ -23,6 +23,9 @@
 //!   command line fill in alike.
 //! - [`job`]: one sweep, from settings to findings. It settles what may be probed, chooses and opens the engine,
 //!   sweeps, takes the second look and judges. Whoever wants that done hears of it by a trait.
+//! - [`evidence`]: what a control run leaves behind, down to a line for every target, and the check that nothing of it
+//!   was changed since. It needs no network, and believes no sum.
+//! - [`control`]: the run over every port that is evidence: tile after tile, each on the disk before the next begins.
 //! - [`cli`]: what was typed becomes links, outputs and an exit status.
 //!
 //! # The path of a probe
@@ -64,6 +67,8 @@
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod evidence;
 pub mod job;
 pub mod link;
 pub mod policy;

@@ -10,7 +10,7 @@ use portreeve::alert::notice::Transition;
 use portreeve::alert::record::Record;
 use portreeve::alert::rules::AlertRules;
 use portreeve::alert::tell::{self, Telling, tell};
-use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, Approval, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::expectation::Expectation;
 use portreeve::policy::finding::Finding;
@@ -78,6 +78,7 @@ impl World {
             ports: "5432".parse().expect("a port"),
             reason: "orders".to_owned(),
             owner: "orders".to_owned(),
+            approval: Approval::default(),
             expires: None,
             warn_before: DEFAULT_WARN_BEFORE,
             line: None,
@@ -282,6 +283,7 @@ fn what_is_allowed_afterwards_is_resolved_as_that() {
         ports: "22".parse().expect("a port"),
         reason: "bastion".to_owned(),
         owner: "netops".to_owned(),
+        approval: Approval::default(),
         expires: None,
         warn_before: DEFAULT_WARN_BEFORE,
         line: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, Approval, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::sink::csv::{COLUMNS, List, write_targets};
 use portreeve::sink::event::Run;
@@ -89,6 +89,7 @@ impl Case {
             ports: "22".parse().expect("a port"),
             reason: reason.into(),
             owner: owner.into(),
+            approval: Approval::default(),
             expires: None,
             warn_before: DEFAULT_WARN_BEFORE,
             line: None,

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use portreeve::alert::life::{Annotation, Phase, Resolution};
 use portreeve::alert::notice::{Notice, Transition};
 use portreeve::alert::silence::Matcher;
-use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, Approval, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::finding::{Finding, Folded};
 use portreeve::policy::kind::{FindingKind, Rule};
+use portreeve::sink::control::{Asked, Completed, Paused, Started, Stopped, Tile};
 use portreeve::sink::event::{Announcement, JSON_SCHEMA, LeftOut, Run, ScopeText, SourceText};
 use portreeve::sink::listing::{
     DeadLetter, Listing, Revived, SilenceState, SinkState, StoreChecked, StoreCopied, SweepKept,
@@ -45,13 +46,14 @@ mod notices;
 use notices::notice;
 
 /// Every golden file: its name, and what is in it.
-const GOLDEN: [(&str, &str); 6] = [
+const GOLDEN: [(&str, &str); 7] = [
     ("started", include_str!("data/events/started.jsonl")),
     ("port", include_str!("data/events/port.jsonl")),
     ("finding", include_str!("data/events/finding.jsonl")),
     ("completed", include_str!("data/events/completed.jsonl")),
     ("alert", include_str!("data/events/alert.jsonl")),
     ("listing", include_str!("data/events/listing.jsonl")),
+    ("control", include_str!("data/events/control.jsonl")),
 ];
 
 /// Those of a sweep, which are the first.
@@ -215,6 +217,7 @@ fn findings() -> Vec<Finding> {
         ports: "22,8000-8100".parse().expect("ports"),
         reason: "bastion".into(),
         owner: "netops".into(),
+        approval: Approval::default(),
         expires: expires.map(|text| text.parse().expect(text)),
         warn_before: DEFAULT_WARN_BEFORE,
         line,
@@ -416,8 +419,39 @@ fn listings() -> String {
     .concat()
 }
 
+/// What a control run says.
+fn control() -> String {
+    let (run, control) = (sweep(), "NET-01");
+    let [complete, ..] = reports();
+    let ledger = &complete.ledger;
+    let asked = Asked { name: "coverage-complete", met: true, statement: "123 of 123 targets have a state" };
+    let completed = Completed {
+        run,
+        control,
+        title: "No forbidden port is reachable",
+        frameworks: &["PCI DSS 4.0.1 1.2.5".to_owned()],
+        verdict: "fail",
+        assessments: vec![asked],
+        ledger,
+        findings: 2,
+        manifest: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+        out: "evidence".to_owned(),
+        unwatched_ports: vec![8080, 9000],
+    };
+    let started = Started { run, control, resumed: true, declared: 123, tiles: 4, done: 1 };
+    let tile = Tile { run, tile: 2, tiles: 4, attempts: 1, ledger };
+    [
+        line(&Listing::new("control.started", time(), started)),
+        line(&Listing::new("control.tile", time(), tile)),
+        line(&Listing::new("control.paused", time(), Paused { run, until: time() })),
+        line(&Listing::new("control.stopped", time(), Stopped { run, why: "a signal" })),
+        line(&Listing::new("control.completed", time(), completed)),
+    ]
+    .concat()
+}
+
 /// What the library says now, in the place of each golden file.
-fn built() -> [String; 6] {
+fn built() -> [String; 7] {
     let announcements = announcements();
     let [full, least] = &announcements;
     let started = line(&ad_hoc().started(time(), full)) + &line(&declared().started(time(), least));
@@ -432,7 +466,7 @@ fn built() -> [String; 6] {
     let looks = [(&complete, LookReport::default()), (&degraded, stopped()), (&blind, off)];
     let completed =
         looks.iter().map(|(report, look)| line(&ad_hoc().completed(time(), report, look, 5))).collect();
-    [started, port, finding, completed, alerts(), listings()]
+    [started, port, finding, completed, alerts(), listings(), control()]
 }
 
 /// To accept a change on purpose: PORTREEVE_BLESS=1 cargo test --test events, then read the difference.

@@ -427,6 +427,7 @@ fn plan() -> &'static Plan {
         scope: scope.expect("a scope"),
         shard: None,
         seed: 1,
+        key: None,
         tile: None,
         tries: 1,
         rate: None,

@@ -125,6 +125,7 @@ fn plan() -> Plan {
         scope: Scope::new(&networks, &[], "1-10".parse().expect("ports")).expect("a scope"),
         shard: None,
         seed: 1,
+        key: None,
         tile: None,
         tries: 3,
         rate: NonZeroU32::new(100_000),

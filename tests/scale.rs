@@ -42,6 +42,7 @@ fn plan(network: &str, ports: u16) -> Plan {
         scope: Scope::new(&[network.parse().expect("a network")], &[], ports).expect("a scope"),
         shard: None,
         seed: 1,
+        key: None,
         tile: None,
         tries: 3,
         rate: None,

@@ -43,6 +43,7 @@ fn plan(scope: Scope, seed: u64) -> Plan {
         scope,
         shard: None,
         seed,
+        key: None,
         tile: None,
         tries: 3,
         rate: NonZeroU32::new(50_000),

@@ -35,12 +35,28 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("config", &["target", "sweep", "policy", "alert", "sink::options", "sink::secret"]),
     ("job", &["sync", "link", "target", "sweep", "policy", "sink::event", "sink::doubt", "config"]),
+    (
+        "evidence",
+        &[
+            "target",
+            "sweep::report",
+            "sweep::ledger",
+            "sweep::verified",
+            "sweep::banner",
+            "policy",
+            "sink::csv",
+            "sink::secret",
+            "config::diagnostic",
+            "config::file",
+        ],
+    ),
+    ("control", &["sync", "target", "sweep", "policy", "config", "job", "evidence"]),
     ("watch", &["sync", "link", "target", "sweep", "policy", "alert", "store", "sink", "config", "job"]),
     (
         "cli",
         &[
-            "watch", "alert", "store", "job", "sync", "wire", "link", "target", "sweep", "policy", "sink",
-            "config",
+            "control", "evidence", "watch", "alert", "store", "job", "sync", "wire", "link", "target",
+            "sweep", "policy", "sink", "config",
         ],
     ),
 ];
@@ -54,6 +70,7 @@ const PNET: &[(&str, &[&str])] = &[
 
 const UNSAFE_FILES: &[&str] = &[
     "src/link/xdp/sys.rs",
+    "src/cli/clock.rs",
     "src/cli/sys.rs",
     "src/link/packet/sys.rs",
     "src/link/ring.rs",

@@ -2,7 +2,9 @@
 //! printed.
 
 mod check;
+mod clock;
 mod console;
+mod control;
 mod docs;
 mod doctor;
 mod drill;
@@ -66,6 +68,11 @@ enum Command {
     Sweep(Box<sweep::Args>),
     /// Sweep on schedule, and tell people and machines what changes
     Watch(watch::Args),
+    /// Sweep every port of every address once, and leave signed evidence of it
+    ///
+    /// A run that was stopped or killed goes on where it was: by the same command, with the same --out. Exit status: 0
+    /// pass, 1 fail, 2 usage, configuration or run-time error, 3 inconclusive or stopped.
+    Control(Box<control::Args>),
     /// List the alerts that fire, the worst first
     ///
     /// Exit status: 0 nothing of what is listed fires, 1 something does, 2 it could not be found out.
@@ -131,6 +138,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Sweep(args) => sweep::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Control(args) => control::run(&args),
         Command::Alerts(args) => handle::alerts::run(&args),
         Command::Ack(args) => handle::ack::run(&args),
         Command::Silence(command) => handle::silence::run(&command),

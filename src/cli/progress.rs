@@ -140,7 +140,8 @@ impl Aside for Terminal {
     }
 }
 
-fn in_words(span: Duration) -> String {
+/// A time as people say it.
+pub fn in_words(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -144,6 +144,7 @@ fn job<'a>(args: &Args, gathered: Gathered, allowlist: &'a Allowlist) -> Job<'a>
         gathered,
         allowlist,
         senders: args.senders,
+        key: None,
         receive_ring_bytes: args.receive_ring as usize,
         fuse: args.fuse,
         verify: !args.no_verify,
@@ -173,7 +174,7 @@ fn shows_progress(args: &Args) -> bool {
 }
 
 /// The flag that Ctrl-C and SIGTERM raise. A second Ctrl-C ends the program at once.
-fn interrupts() -> Result<Arc<SignalFlag>, Failure> {
+pub fn interrupts() -> Result<Arc<SignalFlag>, Failure> {
     let flag = Arc::new(SignalFlag::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::document::{Document, Section};
 use super::value::{Key, Placed, Value};
-use crate::policy::allowlist::{Allowance, DEFAULT_WARN_BEFORE};
+use crate::policy::allowlist::{Allowance, Approval, DEFAULT_WARN_BEFORE};
 use crate::target::address::AddressRange;
 
 pub(super) static ALLOW: Key =
@@ -15,6 +15,9 @@ pub(super) static HOSTS: Key = Key { name: "hosts", example: "[\"198.18.0.10\"]"
 pub(super) static PORTS: Key = Key { name: "ports", example: "[22]" };
 static REASON: Key = Key { name: "reason", example: "\"bastion\"" };
 static OWNER: Key = Key { name: "owner", example: "\"netops\"" };
+static ID: Key = Key { name: "id", example: "\"NET-42\"" };
+static APPROVER: Key = Key { name: "approver", example: "\"ciso@example.com\"" };
+static COMPENSATING: Key = Key { name: "compensating", example: "\"only from the office network\"" };
 static EXPIRES: Key = Key { name: "expires", example: "2027-03-31" };
 static WARN_BEFORE: Key = Key { name: "warn_before", example: "\"14d\"" };
 
@@ -43,6 +46,11 @@ fn read_allowance(mut section: Section<'_>) -> Option<Placed<Allowance>> {
     let ports = section.take(&PORTS).and_then(Value::ports);
     let reason = section.take(&REASON).and_then(Value::text);
     let owner = section.take(&OWNER).and_then(Value::text);
+    let approval = Approval {
+        id: section.take(&ID).and_then(Value::text),
+        approver: section.take(&APPROVER).and_then(Value::text),
+        compensating: section.take(&COMPENSATING).and_then(Value::text),
+    };
     let expires = section.take(&EXPIRES).map(Value::expiry);
     let warn_before = section.take(&WARN_BEFORE).map(|value| value.duration(WARNINGS));
     section.need(&[&HOSTS, &PORTS, &REASON, &OWNER]);
@@ -52,6 +60,7 @@ fn read_allowance(mut section: Section<'_>) -> Option<Placed<Allowance>> {
         ports: ports?,
         reason: reason?,
         owner: owner?,
+        approval,
         // An expiry that cannot be read is not the same as none.
         expires: expires.map_or(Some(None), |read| read.map(Some))?,
         warn_before: warn_before.map_or(Some(DEFAULT_WARN_BEFORE), |read| read)?,

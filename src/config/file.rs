@@ -8,6 +8,7 @@ use super::alerts::maintenance::read_maintenance;
 use super::alerts::route::{Routing, read_routing};
 use super::alerts::rules::read_rules;
 use super::allow::read_allowances;
+use super::control::{ControlConfig, read_control};
 use super::daemon::{HeartbeatConfig, StoreConfig, read_heartbeat, read_store};
 use super::diagnostic::{ConfigError, Diagnostic, Source};
 use super::document::{Document, Section};
@@ -45,6 +46,8 @@ pub struct Config {
     pub maintenance: Vec<Maintenance>,
     /// `[store]`: where the watch keeps what it knows.
     pub store: StoreConfig,
+    /// `[control]`: the run that is evidence.
+    pub control: ControlConfig,
     /// `[heartbeat]`: by which others know that the watch is alive.
     pub heartbeat: HeartbeatConfig,
     /// `[[sink]]`: where messages go.
@@ -95,6 +98,7 @@ impl Config {
         config.alerting = read_rules(&mut root);
         config.maintenance = read_maintenance(&mut root, &mut classes);
         config.store = read_store(&mut root);
+        config.control = read_control(&mut root);
         config.heartbeat = read_heartbeat(&mut root);
         let sinks = read_sinks(&mut root);
         let routing = read_routing(&mut root, &mut classes);

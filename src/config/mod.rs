@@ -9,10 +9,12 @@
 
 mod alerts;
 mod allow;
+pub mod control;
 pub mod daemon;
 pub mod diagnostic;
 pub mod document;
 pub mod file;
+pub mod hours;
 pub mod inventory;
 mod json;
 pub mod list;

@@ -13,6 +13,9 @@ use crate::target::written::Written;
 pub(super) static SCOPE: Key = Key { name: "scope", example: "{ networks = [\"198.18.0.0/24\"] }" };
 static NETWORKS: Key = Key { name: "networks", example: "[\"198.18.0.0/24\"]" };
 pub(super) static EXCLUDE: Key = Key { name: "exclude", example: "[\"198.18.4.0/24\"]" };
+static EXCLUDED: Key =
+    Key { name: "excluded", example: "[{ networks = [\"198.18.4.0/24\"], reason = \"printers\" }]" };
+static REASON: Key = Key { name: "reason", example: "\"printers\"" };
 static FILES: Key = Key { name: "files", example: "[\"fleet.txt\"]" };
 static INVENTORY: Key =
     Key { name: "inventory", example: "[{ file = \"fleet.json\", address = \"PrivateIpAddress\" }]" };
@@ -34,6 +37,7 @@ pub(super) fn read_scope(mut section: Section<'_>, settings: &mut Settings) -> O
     let files = section.list_some(&FILES, "file", Value::path);
     let inventories = section.tables(&INVENTORY);
     let exclude = section.list(&EXCLUDE, read_exclude);
+    let excluded = section.tables(&EXCLUDED);
     let exclude_files = section.list_some(&EXCLUDE_FILES, "file", Value::path);
     settings.owner = section.take(&OWNER).and_then(Value::text);
     if !section.has(&FILES) && !section.has(&INVENTORY) {
@@ -44,8 +48,14 @@ pub(super) fn read_scope(mut section: Section<'_>, settings: &mut Settings) -> O
     settings.exclude_file = values(exclude_files);
     let has_exclude = section.has(&EXCLUDE);
     section.finish();
+    let mut with_reasons = Some(Vec::new());
+    for section in excluded {
+        let ranges = read_excluded(section, settings);
+        with_reasons = with_reasons.zip(ranges).map(|(known, more)| [known, more].concat());
+    }
     // Without the excludes, which cannot be read, nothing can be said of what is left.
-    let exclude = if has_exclude { exclude? } else { Vec::new() };
+    let mut exclude = if has_exclude { exclude? } else { Vec::new() };
+    exclude.append(&mut with_reasons?);
     settings.exclude = exclude.iter().map(|placed| placed.value).collect();
     let mut networks = Vec::new();
     for Placed { at, value } in written? {
@@ -57,6 +67,17 @@ pub(super) fn read_scope(mut section: Section<'_>, settings: &mut Settings) -> O
     settings.declared = networks.iter().map(|placed| placed.value).collect();
     // What names and files come down to is not known yet, so what is left can only be judged without them.
     (settings.sources.is_empty() && !networks.is_empty()).then_some(ScopeRanges { networks, exclude })
+}
+
+/// One `[[scope.excluded]]`: networks that are left out, and why.
+fn read_excluded(mut section: Section<'_>, settings: &mut Settings) -> Option<Vec<Placed<AddressRange>>> {
+    let networks = section.list_some(&NETWORKS, "network", read_exclude);
+    let reason = section.take(&REASON).and_then(Value::text);
+    section.need(&[&NETWORKS, &REASON]);
+    section.finish();
+    let (networks, reason) = (networks?, reason?);
+    settings.exclude_reasons.extend(networks.iter().map(|network| (network.value, reason.clone())));
+    Some(networks)
 }
 
 pub(super) fn read_exclude(value: Value<'_>) -> Option<AddressRange> {

@@ -70,6 +70,10 @@ pub struct Settings {
     #[arg(long, value_name = "NET", value_delimiter = ',', value_parser = parse_exclude)]
     pub exclude: Vec<AddressRange>,
 
+    /// Why some of them are excluded, where the file says.
+    #[arg(skip)]
+    pub exclude_reasons: Vec<(AddressRange, String)>,
+
     /// File of addresses, networks and ranges never to probe
     ///
     /// May be repeated.
@@ -193,6 +197,7 @@ impl Settings {
             inventory_name: self.inventory_name.or(lower.inventory_name),
             skip_unresolved: self.skip_unresolved || lower.skip_unresolved,
             exclude: [self.exclude, lower.exclude].concat(),
+            exclude_reasons: [self.exclude_reasons, lower.exclude_reasons].concat(),
             exclude_file: [self.exclude_file, lower.exclude_file].concat(),
             ports: self.ports.or(lower.ports),
             allowlist: self.allowlist.or(lower.allowlist),
@@ -347,6 +352,7 @@ mod tests {
                 inventory_address: Some("a.b".parse().expect("a field")),
                 inventory_name: Some("Tags.Name".parse().expect("a field")),
                 skip_unresolved: true,
+                exclude_reasons: Vec::new(),
                 exclude_file: vec![PathBuf::from("x.txt"), PathBuf::from("y.txt")],
                 exclude: ranges(&["198.18.0.1", "198.18.0.2", "198.18.0.3"]),
                 ports: Some("risky,80".parse().expect("ports")),

@@ -13,7 +13,7 @@ mod announce;
 pub mod engine;
 pub mod fuse;
 pub mod listener;
-mod rates;
+pub mod rates;
 mod second_look;
 pub mod settle;
 pub mod vitals;
@@ -61,6 +61,8 @@ pub struct Job<'a> {
     pub senders: Option<u8>,
     /// Size of the packet engine's receive ring.
     pub receive_ring_bytes: usize,
+    /// The secret that probes are made with; `None` for a fresh one.
+    pub key: Option<[u8; 16]>,
     /// Whether it may run only with the fuse of this very sweep behind it.
     pub fuse: bool,
     /// Whether what is about to be reported gets a second look.
@@ -202,6 +204,7 @@ impl<'a> Ready<'a> {
             sweep: Ulid::generate(),
             shard: settings.shard,
             seed: settings.seed.unwrap_or_else(|| Ulid::generate().random() as u64),
+            key: self.job.key,
             tile: settle::tile(settings, &settled.scope),
             tries: settings.tries.unwrap_or(defaults::TRIES),
             rate: Some(self.pace.ceiling),

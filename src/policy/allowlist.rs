@@ -63,7 +63,7 @@ impl Allowlist {
     }
 
     /// Calls `visit` with the place of every allowance that names this target, expired or not.
-    pub(super) fn visit(&self, target: &Target, mut visit: impl FnMut(usize)) {
+    pub fn visit(&self, target: &Target, mut visit: impl FnMut(usize)) {
         self.index.visit(target.ip, |at| {
             if self.allowances[at].ports.slot_of(target.port).is_some() {
                 visit(at);
@@ -94,12 +94,25 @@ pub struct Allowance {
     pub reason: String,
     /// Who answers for it.
     pub owner: String,
+    /// What an auditor asks for beside that.
+    pub approval: Approval,
     /// Until when; `None` for as long as the entry stands.
     pub expires: Option<Expiry>,
     /// How long before its end whoever answers for it is warned; nothing for never.
     pub warn_before: Duration,
     /// The line of the file where the entry stands, if it came from a file.
     pub line: Option<u32>,
+}
+
+/// How an exception came to be, where anybody says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Approval {
+    /// What the operator calls the exception: a ticket, mostly.
+    pub id: Option<String>,
+    /// Who has approved it.
+    pub approver: Option<String>,
+    /// What makes up for it: a firewall in front, a list of those who may come.
+    pub compensating: Option<String>,
 }
 
 /// How long before the end of an allowance is warned, if nobody says.
@@ -230,6 +243,7 @@ mod tests {
             ports: ports.parse().expect(ports),
             reason: "bastion".to_owned(),
             owner: "netops".to_owned(),
+            approval: Approval::default(),
             expires: expires.map(|text| text.parse().expect(text)),
             warn_before: DEFAULT_WARN_BEFORE,
             line: None,

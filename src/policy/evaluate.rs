@@ -117,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::allowlist::DEFAULT_WARN_BEFORE;
+    use crate::policy::allowlist::{Approval, DEFAULT_WARN_BEFORE};
     use crate::policy::finding::FindingKind;
     use crate::sweep::verified::{AnswersAll, Confirmation, Verification};
     use crate::target::Transport;
@@ -150,6 +150,7 @@ mod tests {
             ports: ports.parse().expect(ports),
             reason: "a reason".to_owned(),
             owner: "an owner".to_owned(),
+            approval: Approval::default(),
             expires: expires.map(|text| text.parse().expect(text)),
             warn_before: DEFAULT_WARN_BEFORE,
             line: None,

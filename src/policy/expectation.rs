@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::allowlist::Allowance;
+use super::allowlist::{Allowance, Approval};
 use super::class::Class;
 use crate::target::Target;
 use crate::target::address::AddressRange;
@@ -45,6 +45,7 @@ impl Expectation {
             ports: self.ports.clone(),
             reason: self.name.clone(),
             owner: self.owner.clone().unwrap_or_else(|| self.name.clone()),
+            approval: Approval::default(),
             expires: None,
             warn_before: Duration::ZERO,
             line: Some(self.line),

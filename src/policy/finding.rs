@@ -342,7 +342,7 @@ pub struct AnswersAllNote {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::allowlist::DEFAULT_WARN_BEFORE;
+    use crate::policy::allowlist::{Approval, DEFAULT_WARN_BEFORE};
     use crate::sweep::banner::Protocol;
 
     fn target(ip: &str, port: u16) -> Target {
@@ -355,6 +355,7 @@ mod tests {
             ports: "22".parse().expect("a port"),
             reason: "bastion".to_owned(),
             owner: "netops".to_owned(),
+            approval: Approval::default(),
             expires: Some("2026-01-31".parse().expect("a day")),
             warn_before: DEFAULT_WARN_BEFORE,
             line: Some(7),

@@ -96,6 +96,11 @@ impl<'a> Findings<'a> {
         Findings { names: Some(names), ..self }
     }
 
+    /// What they were judged by, beside the allowlist.
+    pub fn known(&self) -> &Verifications {
+        &self.known
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len() + self.idle.len()

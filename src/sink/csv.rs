@@ -133,7 +133,7 @@ impl Line<'_> {
     /// The one way out, so that no cell gets by unharmed.
     fn write<W: Write>(&self, writer: &mut Writer<W>) -> io::Result<()> {
         let cells = [&self.head[..], &self.seen, &self.judged, &self.banner].concat();
-        writer.write_record(cells.iter().map(|text| harmless(text).into_owned())).map_err(failed)
+        writer.write_record(cells.iter().map(|text| cell(text).into_owned())).map_err(failed)
     }
 }
 
@@ -217,7 +217,7 @@ fn one_spelling(target: Target) -> Target {
 
 /// A text that no spreadsheet executes and no terminal obeys. Names and banners come here spelt out already; messages
 /// hold what people wrote into the allowlist, and are never cut.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub fn cell(text: &str) -> Cow<'_, str> {
     let shown = foreign::harmless(text);
     match text.chars().next() {
         Some(first) if begins_formula(first) => format!("'{shown}").into(),
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn formulas_become_text() {
-        for (text, cell) in [
+        for (text, expected) in [
             ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
             ("+1", "'+1"),
             ("-1", "'-1"),
@@ -261,16 +261,16 @@ mod tests {
             ("'=1", "'=1"),
             ("", ""),
         ] {
-            assert_eq!(harmless(text), cell);
+            assert_eq!(cell(text), expected);
         }
         let long = "x".repeat(5000);
-        assert_eq!(harmless(&long), long.as_str(), "nothing is cut");
+        assert_eq!(cell(&long), long.as_str(), "nothing is cut");
     }
 
     proptest! {
         #[test]
         fn no_cell_begins_a_formula_or_controls(text in "[=+@\\-\\t\\r\\n\\x1b]{0,2}.{0,40}") {
-            let cell = harmless(&text);
+            let cell = cell(&text);
             prop_assert!(!cell.chars().next().is_some_and(begins_formula));
             prop_assert!(foreign::is_printable(&cell));
         }

@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod columns;
+pub mod control;
 pub mod csv;
 pub mod doubt;
 pub mod event;

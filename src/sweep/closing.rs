@@ -338,6 +338,7 @@ mod tests {
             scope: Scope::new(&[network], &[], "22".parse().expect("a port")).expect("a scope"),
             shard: None,
             seed: 1,
+            key: None,
             tile: None,
             tries: 1,
             rate: NonZeroU32::new(1000),

@@ -36,7 +36,9 @@ impl Ledger {
 
     /// Enters as many targets.
     pub fn enter_many(&mut self, state: State, targets: u64) {
-        *self.column(state) += targets;
+        // Saturating, because books are also made up of what others say.
+        let column = self.column(state);
+        *column = column.saturating_add(targets);
     }
 
     /// The number of targets in a state.
@@ -53,9 +55,9 @@ impl Ledger {
 
     /// Adds the books of another part of the same sweep.
     pub fn add(&mut self, other: &Ledger) {
-        self.declared += other.declared;
+        self.declared = self.declared.saturating_add(other.declared);
         for state in State::ALL {
-            *self.column(state) += other.count(state);
+            self.enter_many(state, other.count(state));
         }
     }
 
@@ -64,7 +66,7 @@ impl Ledger {
     /// # Errors
     /// When they do not add up: a bug of ours, which no report may hide.
     pub fn check(&self) -> Result<(), OpenBooks> {
-        let entered = State::ALL.iter().map(|state| self.count(*state)).sum();
+        let entered = State::ALL.iter().map(|state| self.count(*state)).fold(0, u64::saturating_add);
         if entered == self.declared { Ok(()) } else { Err(OpenBooks { declared: self.declared, entered }) }
     }
 

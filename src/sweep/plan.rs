@@ -51,6 +51,8 @@ pub struct Plan {
     pub shard: Option<Shard>,
     /// The seed of the order.
     pub seed: u64,
+    /// The secret that probes are made with; `None` for a fresh one, which nobody ever hears of.
+    pub key: Option<[u8; 16]>,
     /// Targets that are swept at a time, at most, because there is no memory for more; `None` for all.
     pub tile: Option<NonZeroU64>,
     /// Tries that must count before silence is an answer.

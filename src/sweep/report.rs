@@ -189,6 +189,23 @@ pub enum UnknownReason {
 }
 
 impl UnknownReason {
+    /// Every reason.
+    pub const ALL: [UnknownReason; 13] = [
+        UnknownReason::Interrupted,
+        UnknownReason::ReceiverDropped,
+        UnknownReason::SendRefused,
+        UnknownReason::LinkFailed,
+        UnknownReason::LinkDown,
+        UnknownReason::SourceGone,
+        UnknownReason::NextHopSilent,
+        UnknownReason::NextHopMoved,
+        UnknownReason::CanariesSilent,
+        UnknownReason::CanariesChanged,
+        UnknownReason::PathLossy,
+        UnknownReason::NothingHeard,
+        UnknownReason::TriesSpent,
+    ];
+
     /// The word for it, as in events.
     pub fn as_str(self) -> &'static str {
         match self {

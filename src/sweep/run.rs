@@ -101,7 +101,8 @@ pub fn run(
     interrupt: &SignalFlag,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
-    let board = &Board::new(plan, &random_key()?, ends.transmit.len())?;
+    let key = plan.key.map_or_else(random_key, Ok)?;
+    let board = &Board::new(plan, &key, ends.transmit.len())?;
     let mut driver = Driver::new(board, observer, Timestamp::now(), clock.now());
     let mut receiver = Receiver::new(board, ends.receive, ends.guard, clock.now())?;
     let senders = ends.transmit.into_iter().enumerate();

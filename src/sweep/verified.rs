@@ -72,7 +72,7 @@ pub struct Confirmation {
 }
 
 /// A host that accepts every port, those too on which nobody can be expected.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AnswersAll {
     /// The canary ports, all of which it accepts.
     pub canary_ports: Vec<u16>,

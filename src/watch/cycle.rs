@@ -148,6 +148,7 @@ fn open<'a>(
         gathered,
         allowlist,
         senders: None,
+        key: None,
         receive_ring_bytes: RECEIVE_RING_BYTES,
         fuse: false,
         verify: true,

@@ -45,7 +45,7 @@ fn share_of(rate: u32, targets: &str, ports: &str, probes: u64) -> f64 {
     let took = (last.after - first.after) as f64 / SECOND as f64;
     let share = (last.count - first.count) as f64 / took / f64::from(rate);
     note(&format!("rate {rate}: {share:.4} of it over {took:.2} s, {most} in the fullest second"));
-    // The rate is kept where probes leave (the pacer's own tests have no tolerance). Here they are counted at the far end:
+    // The rate is kept where probes leave (the pacer itself has no tolerance). Here they are counted at the far end:
     // what the machine held up for a millisecond arrives together with what was sent after it.
     let held_up = u64::from(rate) / 1000;
     assert!(most <= u64::from(rate) + held_up, "{most} probes in a second at a rate of {rate}");

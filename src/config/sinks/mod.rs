@@ -2,7 +2,7 @@
 
 mod keys;
 mod kinds;
-mod secret;
+pub(super) mod secret;
 pub(super) mod web;
 
 use std::ops::RangeInclusive;

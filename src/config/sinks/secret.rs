@@ -9,7 +9,7 @@ use crate::config::value::{Key, Value};
 use crate::sink::secret::{CREDENTIAL_PREFIX, SecretPlace};
 
 /// The place of a secret: a file, which begins where the configuration is, or a credential of systemd.
-pub(super) fn read_secret(section: &mut Section<'_>, key: &'static Key) -> Option<SecretPlace> {
+pub(in crate::config) fn read_secret(section: &mut Section<'_>, key: &'static Key) -> Option<SecretPlace> {
     let value = section.take(key)?;
     let place = secret_place(value)?;
     note(value, key, Need::Secret(place.clone()));

@@ -1,0 +1,58 @@
+//! What has changed since an earlier run. A finding is *fixed* only if this run has looked at what it was about, and
+//! knows.
+
+use std::collections::BTreeMap;
+
+use super::manifest::{Change, Comparison};
+use super::plan::RunReference;
+use super::recount::Recount;
+use crate::policy::finding::Finding;
+use crate::policy::fingerprint::Fingerprint;
+use crate::target::scope::Scope;
+
+/// Compares the objections of two runs. `scope` is what the newer one looked at, and `recount` what it saw.
+pub fn compare(
+    with: RunReference,
+    older: &[Finding],
+    newer: &[Finding],
+    scope: &Scope,
+    recount: &Recount,
+) -> Comparison {
+    let (then, now) = (objections(older), objections(newer));
+    let mut comparison = Comparison {
+        with,
+        new: now.iter().filter(|(print, _)| !then.contains_key(*print)).map(change).collect(),
+        fixed: Vec::new(),
+        persisting: now.iter().filter(|(print, _)| then.contains_key(*print)).map(change).collect(),
+        not_seen: Vec::new(),
+    };
+    for gone in then.iter().filter(|(print, _)| !now.contains_key(*print)) {
+        let list = match was_seen(gone.1, scope, recount) {
+            true => &mut comparison.fixed,
+            false => &mut comparison.not_seen,
+        };
+        list.push(change(gone));
+    }
+    comparison
+}
+
+fn objections(findings: &[Finding]) -> BTreeMap<&Fingerprint, &Finding> {
+    let objections = findings.iter().filter(|finding| finding.is_objection());
+    objections.map(|finding| (&finding.fingerprint, finding)).collect()
+}
+
+fn change((fingerprint, finding): (&&Fingerprint, &&Finding)) -> Change {
+    Change {
+        fingerprint: (*fingerprint).clone(),
+        ip: finding.ip,
+        port: finding.port,
+        message: finding.message.clone(),
+    }
+}
+
+/// Whether the newer run knows the state of what a finding is about: of its target, or of its whole host.
+fn was_seen(finding: &Finding, scope: &Scope, recount: &Recount) -> bool {
+    let Some(ip) = finding.ip else { return false };
+    let ports = finding.port.map_or_else(|| scope.ports().iter().collect(), |port| vec![port]);
+    ports.into_iter().all(|port| scope.index_of(ip, port).is_some() && !recount.is_unknown(ip, port))
+}
