@@ -32,6 +32,7 @@ fn events() -> Vec<Value> {
         include_str!("data/events/completed.jsonl"),
         include_str!("data/events/alert.jsonl"),
         include_str!("data/events/watch.jsonl"),
+        include_str!("data/events/control.jsonl"),
         include_str!("data/formats/more.jsonl"),
     ];
     golden.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).expect(line)).collect()
@@ -90,6 +91,11 @@ fn every_kind_of_event_is_among_them() {
     let wanted = [
         "alert",
         "config.loaded",
+        "control.completed",
+        "control.paused",
+        "control.started",
+        "control.stopped",
+        "control.tile",
         "finding",
         "heartbeat",
         "port",
@@ -162,7 +168,7 @@ fn spoilt(event: &Value, text: &str) -> Value {
             }
             (
                 "message" | "owner" | "expectation" | "about" | "authorization" | "muted" | "watch" | "why"
-                | "sweep_name",
+                | "sweep_name" | "control" | "title",
                 value,
             ) => *value = text.into(),
             _ => {}
@@ -508,6 +514,7 @@ fn with_findings(text: &str, check: impl Fn(&Findings<'_>)) {
         owner: text.to_owned(),
         expires: None,
         warn_before: DEFAULT_WARN_BEFORE,
+        approval: None,
         line: None,
     };
     let scope = ["198.18.0.0/16", "2001:db8::/120"].map(|net| net.parse().expect(net));

@@ -51,8 +51,7 @@ fn head(extension: &mut Extension, view: &View<'_>, origin: &Origin) {
     extension.add("cat", view.kind.map(|kind| kind.to_string()).as_deref(), LONGEST);
     extension.add("act", view.transition.or(Some(view.event.as_str())), LONGEST);
     extension.add("reason", view.reason.or(view.resolution), LONGEST);
-    let outcome = view.verdict_word().or(view.found_state().map(str::to_owned));
-    extension.add("outcome", outcome.as_deref(), LONGEST);
+    extension.add("outcome", view.verdict.or(view.found_state()), LONGEST);
     let source = vantage.and_then(|vantage| vantage.source).or(origin.source);
     extension.address(source, "src", "c6a2", "Source IPv6 Address");
 }
@@ -73,15 +72,14 @@ fn judged(extension: &mut Extension, view: &View<'_>) {
     extension.custom("cs3", "fingerprint", view.fingerprint, LONGEST);
     let owner = view.owner.or(view.allowance.map(|allowance| allowance.owner));
     extension.custom("cs4", "owner", owner.as_deref(), LONGEST);
-    let about = view.expectation.or(view.watch).or(view.about);
+    let about = view.expectation.or(view.watch).or(view.about).or(view.control);
     extension.custom("cs5", "about", about.as_deref(), LONGEST);
     extension.custom("cs6", "banner", view.banner.as_ref().map(|banner| &*banner.text), LONGEST_BANNER);
 }
 
 fn of_sweep(extension: &mut Extension, view: &View<'_>) {
-    let declared = view.ledger.map(|ledger| ledger.declared).or(view.scope.map(|scope| scope.declared));
     for (key, name, number) in [
-        ("cn1", "targets", declared),
+        ("cn1", "targets", view.targets()),
         ("cn2", "unknownTargets", view.ledger.map(|ledger| ledger.unknown)),
         ("cn3", "findings", view.findings.or(view.firing).or(view.members).or(view.skipped)),
     ] {

@@ -58,6 +58,13 @@ fn kind_of(view: &View<'_>) -> Categories {
         Kind::SweepStarted => kind("event", &["network"], &["start"], "portreeve.sweep"),
         Kind::SweepCompleted => kind("event", &["network"], &["end"], "portreeve.sweep"),
         Kind::SweepSkipped => kind("event", &["network"], &["info"], "portreeve.sweep"),
+        Kind::ControlStarted => kind("event", &["network"], &["start"], "portreeve.control"),
+        Kind::ControlTile | Kind::ControlPaused => {
+            kind("event", &["network"], &["info"], "portreeve.control")
+        }
+        Kind::ControlStopped | Kind::ControlCompleted => {
+            kind("event", &["network"], &["end"], "portreeve.control")
+        }
         Kind::Port => kind("state", &["network"], &["info"], "portreeve.port"),
         Kind::Finding | Kind::Alert if view.is_security() => {
             kind("alert", &["network", "vulnerability"], &["info"], "portreeve.exposure")
@@ -104,8 +111,9 @@ fn outcome(view: &View<'_>) -> Option<&'static str> {
             (_, Some("no-response" | "no-neighbour")) => "failure",
             _ => "success",
         }),
-        (Kind::SweepCompleted, _) => Some(match view.verdict_word()?.as_str() {
-            "complete" => "success",
+        // A control that fails has been looked at all the same.
+        (Kind::SweepCompleted | Kind::ControlCompleted, _) => Some(match view.verdict? {
+            "complete" | "pass" | "fail" => "success",
             "blind" => "failure",
             _ => "unknown",
         }),
@@ -157,7 +165,7 @@ fn about(view: &View<'_>, ip: IpAddr, source: Option<IpAddr>) -> Value {
 /// Words that ECS has no field for.
 fn labels(view: &View<'_>) -> Value {
     json!({
-        "sweep": view.sweep, "watch": view.watch, "verdict": view.verdict_word(), "fingerprint": view.fingerprint,
+        "sweep": view.sweep, "watch": view.watch, "verdict": view.verdict, "fingerprint": view.fingerprint,
         "port_state": view.found_state(), "port_reason": view.reason, "service": view.service,
         "verified": view.verified.map(|verified| verified.to_string()),
         "expectation": view.expectation, "owner": view.owner, "about": view.about, "class": view.class,
@@ -169,15 +177,17 @@ fn labels(view: &View<'_>) -> Value {
         "allowance_expires": view.allowance.and_then(|allowance| allowance.expires),
         "banner": view.banner.map(|banner| banner.text),
         "banner_protocol": view.banner.map(|banner| banner.protocol),
-        "authorization": view.authorization, "why": view.why,
+        "authorization": view.authorization, "why": view.why, "control": view.control, "title": view.title,
+        "manifest": view.manifest,
     })
 }
 
-/// Numbers that ECS has no field for, in a field set of our own.
+/// Numbers and lists that ECS has no field for, in a field set of our own.
 fn numbers(view: &View<'_>) -> Value {
     json!({
         "ledger": view.ledger, "findings": view.findings, "unknown_reasons": view.unknown_reasons,
-        "declared": view.scope.map(|scope| scope.declared), "members": view.members, "skipped": view.skipped,
+        "declared": view.declared.or(view.scope.map(|scope| scope.declared)), "tile": view.tile, "tiles": view.tiles,
+        "frameworks": view.frameworks, "members": view.members, "skipped": view.skipped,
         "firing": view.firing,
         "pending": (view.event == Kind::Heartbeat).then(|| view.books.iter().map(|books| books.pending).sum::<u64>()),
         "dead": (view.event == Kind::Heartbeat).then(|| view.books.iter().map(|books| books.dead).sum::<u64>()),

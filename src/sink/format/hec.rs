@@ -5,7 +5,7 @@
 //! | `portreeve:exposure` | Alerts, Vulnerabilities | findings and alerts for those who guard the networks |
 //! | `portreeve:port` | Endpoint.Ports, where the state is open | `port` |
 //! | `portreeve:health`, `portreeve:own` | none: Splunk wants none but security alerts in Alerts | other alerts |
-//! | `portreeve:sweep`, `portreeve:watch` | none | all else |
+//! | `portreeve:sweep`, `portreeve:control`, `portreeve:watch` | none | all else |
 //!
 //! Tags are given when somebody searches, by the add-on in packaging/splunk. Splunk may get an event twice, with the
 //! same `id`.
@@ -28,6 +28,11 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Value {
         Kind::Port => "port",
         Kind::SweepStarted | Kind::SweepCompleted | Kind::SweepSkipped => "sweep",
         Kind::Heartbeat | Kind::WatchStarted | Kind::WatchStopped | Kind::ConfigLoaded => "watch",
+        Kind::ControlStarted
+        | Kind::ControlTile
+        | Kind::ControlPaused
+        | Kind::ControlStopped
+        | Kind::ControlCompleted => "control",
     };
     let mut event = common(view, host);
     let more = match source_type {
@@ -99,9 +104,14 @@ fn exposure(view: &View<'_>) -> Value {
 
 fn of_sweep(view: &View<'_>) -> Value {
     json!({
-        "verdict": view.verdict_word(), "ledger": view.ledger, "unknown_reasons": view.unknown_reasons,
+        "verdict": view.verdict, "ledger": view.ledger, "unknown_reasons": view.unknown_reasons,
         "findings": view.findings, "duration_ms": view.duration_ms, "skipped": view.skipped, "why": view.why,
-        "declared": view.scope.map(|scope| scope.declared), "firing": view.firing,
+        "declared": view.targets(), "control": view.control, "title": view.title, "frameworks": view.frameworks,
+        "manifest": view.manifest, "tile": view.tile, "tiles": view.tiles, "until": view.until.map(epoch_ms),
+        "assessments": view.assessments.iter().map(|asked| {
+            json!({"name": asked.name, "met": asked.met, "statement": asked.statement})
+        }).collect::<Vec<_>>(),
+        "firing": view.firing,
         "books": view.books.iter().map(|books| {
             json!({"sink": books.sink, "pending": books.pending, "dead": books.dead})
         }).collect::<Vec<_>>(),

@@ -77,6 +77,19 @@ pub struct Scope {
     pub declared: u64,
 }
 
+/// One thing that was asked of a control run.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Asked<'e> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Text<'e>,
+    /// Whether it is so.
+    pub met: bool,
+    /// What was found.
+    #[serde(borrow)]
+    pub statement: Text<'e>,
+}
+
 /// Who has taken an alert on.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Acknowledgement<'e> {

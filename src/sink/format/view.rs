@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parts::{Acknowledgement, Allowance, Banner, Books, Scope, Text, Vantage};
+use super::parts::{Acknowledgement, Allowance, Asked, Banner, Books, Scope, Text, Vantage};
 use crate::policy::class::Class;
 use crate::policy::kind::FindingKind;
 use crate::sweep::ledger::Ledger;
-use crate::sweep::report::{UnknownReason, Verdict};
+use crate::sweep::report::UnknownReason;
 use crate::sweep::verified::Verification;
 use crate::target::Transport;
 use crate::target::ports::Severity;
@@ -39,6 +39,21 @@ pub enum Kind {
     /// An alert has changed.
     #[serde(rename = "alert")]
     Alert,
+    /// A control run begins, or goes on.
+    #[serde(rename = "control.started")]
+    ControlStarted,
+    /// A tile of a control run is done.
+    #[serde(rename = "control.tile")]
+    ControlTile,
+    /// The hours in which a control run may send are over.
+    #[serde(rename = "control.paused")]
+    ControlPaused,
+    /// A control run was stopped, and can be resumed.
+    #[serde(rename = "control.stopped")]
+    ControlStopped,
+    /// The evidence of a control run is made.
+    #[serde(rename = "control.completed")]
+    ControlCompleted,
     /// The daemon is alive.
     #[serde(rename = "heartbeat")]
     Heartbeat,
@@ -63,6 +78,11 @@ impl Kind {
             Kind::SweepCompleted => "sweep.completed",
             Kind::SweepSkipped => "sweep.skipped",
             Kind::Alert => "alert",
+            Kind::ControlStarted => "control.started",
+            Kind::ControlTile => "control.tile",
+            Kind::ControlPaused => "control.paused",
+            Kind::ControlStopped => "control.stopped",
+            Kind::ControlCompleted => "control.completed",
             Kind::Heartbeat => "heartbeat",
             Kind::WatchStarted => "watch.started",
             Kind::WatchStopped => "watch.stopped",
@@ -80,7 +100,8 @@ pub struct View<'e> {
     /// When it happened.
     pub time: Timestamp,
     id: Option<&'e str>,
-    /// The sweep that it is of.
+    /// The sweep or the control run that it is of.
+    #[serde(alias = "run")]
     pub sweep: Option<&'e str>,
     /// What the daemon calls that sweep.
     #[serde(borrow, alias = "sweep_name")]
@@ -163,13 +184,38 @@ pub struct View<'e> {
     /// Where from.
     #[serde(borrow)]
     pub vantage: Option<Vantage<'e>>,
-    /// What a sweep is worth.
-    pub verdict: Option<Verdict>,
+    /// What a sweep is worth, or what a control run comes to.
+    pub verdict: Option<&'e str>,
     /// How many targets are in each state.
     pub ledger: Option<Ledger>,
     /// Why targets are unknown.
     #[serde(default)]
     pub unknown_reasons: BTreeMap<UnknownReason, u64>,
+    /// The control that a run is evidence for.
+    #[serde(borrow)]
+    pub control: Option<Text<'e>>,
+    /// What that is called.
+    #[serde(borrow)]
+    pub title: Option<Text<'e>>,
+    /// What it is evidence for, in other people's catalogues.
+    #[serde(borrow, default)]
+    pub frameworks: Vec<Text<'e>>,
+    /// What was asked of it.
+    #[serde(borrow, default)]
+    pub assessments: Vec<Asked<'e>>,
+    /// The digest by which the evidence is recognised.
+    pub manifest: Option<&'e str>,
+    /// Targets of a control run.
+    pub declared: Option<u64>,
+    /// The tile that is done.
+    pub tile: Option<u64>,
+    /// How many there are.
+    pub tiles: Option<u64>,
+    /// Whether a run goes on where it was.
+    #[serde(default)]
+    pub resumed: bool,
+    /// When a run goes on.
+    pub until: Option<Timestamp>,
     /// How many findings a sweep has.
     pub findings: Option<u64>,
     /// How long it took.
@@ -224,15 +270,24 @@ impl<'e> View<'e> {
                 format!("{sweep}/{}/{seen}", self.endpoint().unwrap_or_default())
             }
             (None, Kind::Finding | Kind::Alert) => format!("{sweep}/{}", self.fingerprint.unwrap_or("none")),
+            // A run may be paused, stopped and resumed more than once.
+            (None, Kind::ControlTile) => format!("{sweep}/tile/{}", self.tile.unwrap_or(0)),
+            (None, other) if self.control_run() => {
+                format!("{sweep}/{}/{}", other.as_str(), epoch_ms(self.time))
+            }
             (None, other) => format!("{sweep}/{}", other.as_str()),
         }
     }
 
     /// How bad it is.
     pub fn severity(&self) -> Severity {
-        let blind = if self.verdict == Some(Verdict::Blind) { Severity::Medium } else { Severity::Info };
-        let verdict = if self.verdict == Some(Verdict::Degraded) { Severity::Low } else { blind };
-        self.severity.unwrap_or(verdict)
+        let by_verdict = match self.verdict {
+            Some("fail") => Severity::High,
+            Some("blind" | "inconclusive") => Severity::Medium,
+            Some("degraded") => Severity::Low,
+            _ => Severity::Info,
+        };
+        self.severity.unwrap_or(by_verdict)
     }
 
     /// Whether it is for those who guard the networks, and not for those who run services or this program.
@@ -242,6 +297,11 @@ impl<'e> View<'e> {
             Some("health" | "own") => false,
             _ => self.kind.is_some_and(|kind| kind.class() == Class::security()),
         }
+    }
+
+    /// Whether it is about a control run.
+    pub fn control_run(&self) -> bool {
+        self.event.as_str().starts_with("control.")
     }
 
     /// What becomes of the finding.
@@ -285,9 +345,10 @@ impl<'e> View<'e> {
         })
     }
 
-    /// The verdict as a word.
-    pub fn verdict_word(&self) -> Option<String> {
-        self.verdict.map(|verdict| verdict.to_string())
+    /// How many targets there are, where the event says.
+    pub fn targets(&self) -> Option<u64> {
+        let ledger = self.ledger.map(|ledger| ledger.declared);
+        ledger.or(self.declared).or(self.scope.map(|scope| scope.declared))
     }
 
     /// Whether somebody stopped the sweep.

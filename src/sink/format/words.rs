@@ -1,7 +1,7 @@
 //! What is said of an event in words: a code, a name, a title, a sentence.
 
 use super::parts::Text;
-use super::view::{Kind, View};
+use super::view::{Kind, View, stamp};
 use crate::policy::kind::FindingKind;
 
 impl View<'_> {
@@ -47,6 +47,11 @@ impl View<'_> {
             Kind::Finding | Kind::Alert => "Finding",
             Kind::SweepCompleted => "Sweep completed",
             Kind::SweepSkipped => "Sweep skipped",
+            Kind::ControlStarted => "Control run started",
+            Kind::ControlTile => "Control run: a tile is done",
+            Kind::ControlPaused => "Control run paused",
+            Kind::ControlStopped => "Control run stopped",
+            Kind::ControlCompleted => "Control run completed",
             Kind::Heartbeat => "Heartbeat",
             Kind::WatchStarted => "Watch started",
             Kind::WatchStopped => "Watch stopped",
@@ -70,12 +75,10 @@ impl View<'_> {
                 format!("{at} is {} ({})", self.state.unwrap_or("?"), self.reason.unwrap_or("?"))
             }
             Kind::SweepStarted => {
-                let declared = self.scope.map_or(0, |scope| scope.declared);
-                format!("sweep {sweep} of {declared} targets has begun")
+                format!("sweep {sweep} of {} targets has begun", self.targets().unwrap_or(0))
             }
             Kind::SweepCompleted => {
-                let (verdict, findings) =
-                    (self.verdict_word().unwrap_or_default(), self.findings.unwrap_or(0));
+                let (verdict, findings) = (self.verdict.unwrap_or("?"), self.findings.unwrap_or(0));
                 let ledger = self.ledger.unwrap_or_default();
                 format!(
                     "sweep {sweep} is over: {verdict}, {findings} findings, {} of {} targets unknown",
@@ -86,11 +89,44 @@ impl View<'_> {
                 let (watch, why) = (self.watch.as_deref().unwrap_or("?"), self.why.as_deref().unwrap_or("?"));
                 format!("{} sweeps of {watch} were due and not made: {why}", self.skipped.unwrap_or(0))
             }
+            Kind::ControlStarted
+            | Kind::ControlTile
+            | Kind::ControlPaused
+            | Kind::ControlStopped
+            | Kind::ControlCompleted => self.of_control(sweep),
             Kind::Heartbeat => format!("the watch is alive; {} alerts fire", self.firing.unwrap_or(0)),
             Kind::WatchStarted => "the watch has begun".to_owned(),
             Kind::WatchStopped => "the watch ends".to_owned(),
             Kind::ConfigLoaded => "a changed configuration holds from now on".to_owned(),
             Kind::Finding | Kind::Alert => self.title(),
+        }
+    }
+
+    fn of_control(&self, run: &str) -> String {
+        let control = self.control.as_deref().unwrap_or("?");
+        match self.event {
+            Kind::ControlStarted => {
+                let begun = if self.resumed { "goes on" } else { "has begun" };
+                format!("control run {run} for {control} {begun}: {} targets", self.targets().unwrap_or(0))
+            }
+            Kind::ControlTile => {
+                let (tile, tiles) = (self.tile.unwrap_or(0), self.tiles.unwrap_or(0));
+                format!("control run {run}: tile {tile} of {tiles} is done")
+            }
+            Kind::ControlPaused => {
+                let until = self.until.map(stamp).unwrap_or_default();
+                format!("control run {run} is paused until {until}")
+            }
+            Kind::ControlStopped => {
+                format!("control run {run} was stopped: {}", self.why.as_deref().unwrap_or("?"))
+            }
+            _ => {
+                let (verdict, findings) = (self.verdict.unwrap_or("?"), self.findings.unwrap_or(0));
+                let unknown = self.ledger.unwrap_or_default().unknown;
+                format!(
+                    "control run {run} for {control}: {verdict}, {findings} findings, {unknown} targets unknown"
+                )
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::super::parts::Text;
 use super::super::told;
-use super::super::view::epoch_ms;
-use super::{VERSION, product};
+use super::super::view::{View, epoch_ms};
+use super::{VERSION, product, with};
 
 /// What a control run came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +49,35 @@ pub struct Assessment<'a> {
     pub meets: bool,
     /// What was seen.
     pub desc: &'a str,
+}
+
+/// `control.completed` as an event of this class.
+pub(super) fn of(view: &View<'_>) -> Value {
+    let assessments = view.assessments.iter().map(|asked| {
+        let (name, desc): (&str, &str) = (&asked.name, &asked.statement);
+        Assessment { name, meets: asked.met, desc }
+    });
+    let assessments: Vec<_> = assessments.collect();
+    let requirements: Vec<&str> = view.frameworks.iter().map(|framework| &**framework).collect();
+    let result = encode(&ControlResult {
+        run: view.sweep.unwrap_or("none"),
+        time: view.time,
+        control: view.control.as_deref().unwrap_or("none"),
+        title: view.title.as_deref().unwrap_or("Control run"),
+        standards: &[],
+        requirements: &requirements,
+        verdict: match view.verdict {
+            Some("pass") => ControlVerdict::Pass,
+            Some("fail") => ControlVerdict::Fail,
+            _ => ControlVerdict::Inconclusive,
+        },
+        assessments: &assessments,
+    });
+    let more = json!({
+        "message": view.sentence(),
+        "unmapped": {"ledger": view.ledger, "findings": view.findings, "manifest": view.manifest},
+    });
+    with(result, &more)
 }
 
 /// The result as an event. What is inconclusive is a warning, and never a pass.

@@ -6,7 +6,8 @@
 //! | `sweep.*` | 6007 Scan Activity | 1 Started, 2 Completed, 3 Cancelled, 6 Error, 99 skipped |
 //! | `port` | 4001 Network Activity | 1 Open, 4 Fail, 5 Refuse, 99 for a conflict, 0 for an unknown state |
 //! | `watch.*`, `config.loaded`, `heartbeat` | 6002 Application Lifecycle | 3 Start, 4 Stop, 99 |
-//! | the result of a control run | 2003 Compliance Finding | 1 Create |
+//! | `control.completed` | 2003 Compliance Finding | 1 Create |
+//! | `control.*` else | 6007 Scan Activity | 1 Started, 8 Resumed, 7 Paused, 3 Cancelled, 99 a tile |
 //!
 //! Times are in milliseconds. `status_id` of a finding belongs to its consumer: it is 1, New, at its creation, and
 //! never said again.
@@ -18,9 +19,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::parts::Text;
 use super::view::{Kind, View, epoch_ms};
 use super::{Origin, told};
-use crate::sweep::report::Verdict;
 use crate::target::ports::Severity;
 use crate::target::state::State;
 
@@ -32,6 +33,8 @@ pub fn encode(view: &View<'_>, origin: &Origin) -> Value {
     let fields = match view.event {
         Kind::Finding | Kind::Alert => finding::fields(view, origin),
         Kind::SweepStarted | Kind::SweepCompleted | Kind::SweepSkipped => scan(view),
+        Kind::ControlCompleted => control::of(view),
+        Kind::ControlStarted | Kind::ControlTile | Kind::ControlPaused | Kind::ControlStopped => scan(view),
         Kind::Port => observation(view, origin),
         Kind::WatchStarted | Kind::WatchStopped | Kind::ConfigLoaded | Kind::Heartbeat => life(view, origin),
     };
@@ -66,20 +69,24 @@ fn with(mut base: Value, more: &Value) -> Value {
 
 fn scan(view: &View<'_>) -> Value {
     let (activity, status) = match (view.event, view.verdict) {
-        (Kind::SweepStarted, _) => ((1, "Started"), None),
+        (Kind::ControlStarted, _) if view.resumed => ((8, "Resumed"), None),
+        (Kind::SweepStarted | Kind::ControlStarted, _) => ((1, "Started"), None),
+        (Kind::ControlTile, _) => ((99, "Tile done"), None),
+        (Kind::ControlPaused, _) => ((7, "Paused"), None),
+        (Kind::ControlStopped, _) => ((3, "Cancelled"), Some((2, "Failure"))),
         (Kind::SweepCompleted, _) if view.is_interrupted() => ((3, "Cancelled"), Some((2, "Failure"))),
-        (Kind::SweepCompleted, Some(Verdict::Complete)) => ((2, "Completed"), Some((1, "Success"))),
+        (Kind::SweepCompleted, Some("complete")) => ((2, "Completed"), Some((1, "Success"))),
         // Neither is it a success nor has all of it failed: what is unknown is in `num_skipped_items`.
-        (Kind::SweepCompleted, Some(Verdict::Degraded)) => ((2, "Completed"), Some((99, "Degraded"))),
+        (Kind::SweepCompleted, Some("degraded")) => ((2, "Completed"), Some((99, "Degraded"))),
         (Kind::SweepCompleted, _) => ((6, "Error"), Some((2, "Failure"))),
         _ => ((99, "Skipped"), Some((2, "Failure"))),
     };
-    let declared = view.ledger.map(|ledger| ledger.declared).or(view.scope.map(|scope| scope.declared));
+    let declared = view.targets();
     let (kind_id, kind) = if view.watch.is_some() { (2, "Scheduled") } else { (1, "Manual") };
-    let name = view.watch.as_deref().unwrap_or("sweep");
+    let name = view.watch.or(view.control).unwrap_or(Text::new("sweep"));
     let more = json!({
         "status_id": status.map(|(id, _)| id), "status": status.map(|(_, name)| name),
-        "status_code": view.verdict_word(), "status_detail": view.why,
+        "status_code": view.verdict, "status_detail": view.why,
         "scan": {"uid": view.sweep, "name": name, "type_id": kind_id, "type": kind},
         "schedule_uid": view.watch, "total": declared, "num_network_items": declared,
         "num_detections": view.findings, "num_skipped_items": view.ledger.map(|ledger| ledger.unknown),
@@ -87,6 +94,7 @@ fn scan(view: &View<'_>) -> Value {
         "end_time": (view.event == Kind::SweepCompleted).then(|| epoch_ms(view.time)),
         "unmapped": {
             "ledger": view.ledger, "unknown_reasons": view.unknown_reasons, "authorization": view.authorization,
+            "control": view.control, "tile": view.tile, "tiles": view.tiles, "until": view.until.map(epoch_ms),
             "vantage": view.vantage.map(|vantage| json!({"host": vantage.host, "engine": vantage.engine})),
         },
     });
