@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use portreeve::policy::allowlist::{Allowance, Allowlist, DEFAULT_WARN_BEFORE};
+use portreeve::policy::allowlist::{Allowance, Allowlist, Approval, DEFAULT_WARN_BEFORE};
 use portreeve::policy::evaluate::evaluate;
 use portreeve::policy::findings::Findings;
 use portreeve::sink::format::ocsf::control::{self, Assessment, ControlResult, ControlVerdict};
@@ -514,7 +514,7 @@ fn with_findings(text: &str, check: impl Fn(&Findings<'_>)) {
         owner: text.to_owned(),
         expires: None,
         warn_before: DEFAULT_WARN_BEFORE,
-        approval: None,
+        approval: Approval::default(),
         line: None,
     };
     let scope = ["198.18.0.0/16", "2001:db8::/120"].map(|net| net.parse().expect(net));
