@@ -12,7 +12,8 @@ use portreeve::sink::channel::webhook::Webhook;
 use portreeve::sink::channel::{Channel, Delivery};
 use portreeve::sink::message::{Event, Message};
 use portreeve::sink::options::{
-    AlertmanagerOptions, HttpOptions, PagerDutyOptions, SlackOptions, TlsOptions, Url, WebhookOptions,
+    AlertmanagerOptions, HttpOptions, LineFormat, PagerDutyOptions, SlackOptions, TlsOptions, Url,
+    WebhookOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use serde_json::{Value, json};
@@ -161,6 +162,16 @@ fn a_webhook_is_signed_as_others_verify_it() {
             assert_eq!(request.json()["event"], "alert");
         }
     }
+}
+
+#[test]
+fn a_collector_of_splunk_gets_its_envelope() {
+    let receiver = HttpReceiver::start(vec![status(200)]);
+    let mut channel = webhook(http_to(&receiver.url), LONG).told_in(LineFormat::Hec);
+    assert_eq!(one(&mut channel), Delivery::Delivered);
+    let envelope = read_by_others(&receiver.requests()[0].body);
+    assert_eq!(envelope["sourcetype"], "portreeve:exposure");
+    assert_eq!(envelope["event"]["id"], message(json!({})).id().to_string());
 }
 
 #[test]

@@ -15,10 +15,10 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use certificates::Authority;
-use messages::{alert, channel, deliver, failure, now};
+use messages::{alert, channel, deliver, failure, now, told_in};
 use portreeve::sink::channel::{Channel, Delivery};
 use portreeve::sink::options::{
-    EmailOptions, Encryption, SinkKind, SyslogOptions, SyslogTransport, TlsOptions,
+    EmailOptions, Encryption, LineFormat, SinkKind, SyslogOptions, SyslogTransport, TlsOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use smtp::{Answers, CLOSES, DRIPS, HANGS, Server, SmtpReceiver};
@@ -77,6 +77,23 @@ fn messages_arrive_whole_and_in_their_order_by_each_transport() {
         assert_are(&receiver.next(4), &[1, 2, 3, 4]);
         deliver(&mut *channel, &[]);
         assert_eq!(receiver.rest(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_server_gets_the_format_that_it_asks_for_in_syslogs_own_frame() {
+    let receiver = SyslogReceiver::udp();
+    for (format, begins) in [
+        (LineFormat::Cef, "CEF:0|portreeve|portreeve|"),
+        (LineFormat::Ecs, "{\"@timestamp\":"),
+        (LineFormat::Ocsf, "{\"activity_id\":"),
+    ] {
+        let kind = syslog_options("127.0.0.1", receiver.port, SyslogTransport::Udp, TlsOptions::default());
+        deliver(&mut *told_in(format, kind, PATIENCE), &[alert(1, "firing")]);
+        let heard = receiver.next(1);
+        assert_are(&heard, &[1]);
+        let (_, payload) = heard[0].split_once("\"] ").expect("a payload");
+        assert!(payload.starts_with(begins), "{payload}");
     }
 }
 

@@ -21,9 +21,9 @@ use portreeve::policy::expectation::Expectation;
 use portreeve::policy::grade::{Grade, Grades};
 use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::options::{
-    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, PAGERDUTY_URL,
-    PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport, TlsOptions, Url,
-    WebhookOptions,
+    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, LineFormat,
+    PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport,
+    TlsOptions, Url, WebhookOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use portreeve::target::ports::Severity;
@@ -235,6 +235,7 @@ fn every_key_of_every_kind_of_sink_is_read() {
         timeout: Duration::from_secs(15),
         give_up_after: days(3),
         tells_each,
+        format: LineFormat::Jsonl,
         line,
     };
     let syslog = SyslogOptions {
@@ -276,18 +277,18 @@ fn every_key_of_every_kind_of_sink_is_read() {
         full().sinks,
         [
             sink("siem", SinkKind::File(file), false, 119),
-            sink("journal", SinkKind::Stdout, true, 125),
-            sink("syslog", SinkKind::Syslog(syslog), true, 129),
+            SinkOptions { format: LineFormat::Ocsf, ..sink("journal", SinkKind::Stdout, true, 125) },
+            sink("syslog", SinkKind::Syslog(syslog), true, 130),
             SinkOptions {
                 timeout: Duration::from_secs(5),
                 give_up_after: days(7),
-                ..sink("soc", SinkKind::Webhook(webhook()), true, 140)
+                ..sink("soc", SinkKind::Webhook(webhook()), true, 141)
             },
-            sink("chat", SinkKind::Slack(slack), false, 155),
-            sink("pager", SinkKind::PagerDuty(pagerduty), false, 161),
-            sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 166),
-            sink("mail", SinkKind::Email(email), false, 174),
-            sink("hook", SinkKind::Exec(exec), false, 186),
+            sink("chat", SinkKind::Slack(slack), false, 156),
+            sink("pager", SinkKind::PagerDuty(pagerduty), false, 162),
+            sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 167),
+            sink("mail", SinkKind::Email(email), false, 175),
+            sink("hook", SinkKind::Exec(exec), false, 187),
         ]
     );
 }
@@ -316,13 +317,13 @@ fn every_key_of_a_route_is_read() {
         .into(),
         events: texts(&["siem", "journal"]),
         matches: vec![
-            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 199 },
+            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 200 },
             RouteMatch {
                 matcher: narrow,
                 rules: vec![Rule::AllowanceExpired],
                 to: texts(&["chat"]),
                 also: false,
-                line: 204,
+                line: 205,
             },
         ],
     };
@@ -393,6 +394,53 @@ fn a_sink_and_a_route_that_misses_it_by_a_letter_are_one_mistake() {
         ],
     );
     check("[[sink]]\nname = \"soc\"\nkind = \"stdout\"\n", &[]);
+}
+
+#[test]
+fn a_format_is_one_that_the_kind_of_sink_has() {
+    let sink = |kind: &str, more: &str| format!("[[sink]]\nname = \"siem\"\nkind = \"{kind}\"\n{more}\n");
+    let syslog = "host = \"log.example.net\"\ntransport = \"tcp\"";
+    let webhook = "url = \"https://198.18.0.5/\"";
+    for (kind, more, words) in [
+        ("stdout", "", &["jsonl", "ecs", "ocsf", "hec", "cef"][..]),
+        ("syslog", syslog, &["jsonl", "ecs", "ocsf", "cef"]),
+        ("webhook", webhook, &["jsonl", "ecs", "ocsf", "hec"]),
+    ] {
+        for word in words {
+            check(&sink(kind, &format!("{more}\nformat = \"{word}\"")), &[]);
+        }
+    }
+    check(
+        &sink("stdout", "format = \"ocfs\""),
+        &[
+            "c.toml:4:10: `ocfs` is no format for sinks of the kind stdout; did you mean `ocsf`? choose one of jsonl, ecs, \
+           ocsf, hec, cef",
+        ],
+    );
+    check(
+        &sink("syslog", &format!("format = \"hec\"\n{syslog}")),
+        &["c.toml:4:10: `hec` is no format for sinks of the kind syslog; choose one of jsonl, ecs, \
+           ocsf, cef"],
+    );
+    check(
+        &sink("exec", "command = [\"/bin/true\"]\nformat = \"ecs\""),
+        &[
+            "c.toml:5:1: `format` is no key of a sink of the kind exec; remove it; sinks of the kind file or stdout or \
+           syslog or webhook have it",
+        ],
+    );
+    check(
+        &sink("webhook", &format!("{webhook}\nformat = \"ecs\"\ntemplate = \"1\"")),
+        &[
+            "c.toml:5:1: a template and `format` exclude each other: both say what the body is; keep one of the two",
+        ],
+    );
+    check(
+        &sink("stdout", "format = 5"),
+        &[
+            "c.toml:4:10: `format` must be text in quotes, but the number 5 stands here; write format = \"ecs\"",
+        ],
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::sink::jsonl::JsonLines;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The older run: a file of portreeve (JSON Lines), nmap, masscan, zmap or naabu
+    /// The older run: a file of portreeve (JSON Lines), nmap, masscan, zmap or naabu, or a directory of evidence
     old: PathBuf,
 
     /// The newer run: a file of any of them, or - for standard input

@@ -16,10 +16,10 @@ mod import;
 mod output;
 mod ports;
 mod progress;
-mod surveyed;
 mod sweep;
 mod sys;
 mod watch;
+mod whole;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

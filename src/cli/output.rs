@@ -51,6 +51,14 @@ impl Place {
         Ok(Place::File(path.to_path_buf()))
     }
 
+    /// The file that it is, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Place::File(path) => Some(path),
+            Place::Stdout | Place::Fifo(..) => None,
+        }
+    }
+
     /// Opens the place for machines: unbuffered, because whole lines are gathered before they get here. Where a file
     /// takes no more, its last line is a whole one.
     ///

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::console::{Console, End, Format, Sink};
+use super::console::formats::Format;
+use super::console::{Console, End};
 use super::output::Place;
 use super::progress::{ProgressLine, Terminal};
 use super::{Failure, Input, Status, dry_run, fuse, output};
@@ -36,7 +37,7 @@ pub struct Args {
     no_verify: bool,
 
     /// How to print results
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value = "text")]
     format: Format,
 
     /// Which states to list: open, closed, filtered, unreachable, conflict, unknown, joined by commas; or all
@@ -73,10 +74,8 @@ pub struct Args {
 impl Args {
     /// The states to list: what nmap writes, it writes of every port.
     fn states(&self) -> StateSet {
-        let usual = match self.format {
-            Format::Nmap => StateSet::all(),
-            _ => StateSet::default().with(State::Open),
-        };
+        let usual =
+            if self.format.lists_all { StateSet::all() } else { StateSet::default().with(State::Open) };
         self.states.map_or(usual, |states| states.0)
     }
 }
@@ -118,17 +117,17 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let ready = job(args, gathered, &allowlist).prepare()?;
     let interrupt = interrupts()?;
     let place = place(args, ready.gathered(), &|| interrupt.load(Ordering::Relaxed))?;
-    if args.format != Format::Jsonl {
+    if !args.format.streams {
         ready.advice().iter().for_each(|advice| output::note(advice));
     }
     let mut terminal = Terminal::default();
     let opened = ready.open(&interrupt, &mut terminal).map_err(fuse::or_load)?;
     let Opened { events, announcement, verifies, course } = opened;
-    let mut sink = Sink::open(args.format, place)?;
-    sink.announce(&events, &announcement)?;
+    let mut writer = args.format.open(place)?;
+    writer.announce(&events, &announcement, Timestamp::now())?;
     let (declared, tries) = (announcement.scope.declared, announcement.tries);
     let mut console = Console {
-        sink: &mut sink,
+        writer: &mut *writer,
         events: &events,
         states: args.states(),
         verified: verifies,
@@ -138,7 +137,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let Outcome { report, failure, look, findings, judged, .. } =
         course.run(&events, &mut console, &Timestamp::now)?;
     let end = End { announced: &announcement, report: &report, second_look: &look, findings: &findings };
-    sink.conclude(&events, &end, judged)?;
+    writer.conclude(&events, &end, judged)?;
     if let Some(failure) = failure {
         output::complain(&failure);
     }
@@ -180,7 +179,7 @@ fn place(args: &Args, gathered: &Gathered, stop: &dyn Fn() -> bool) -> Result<Pl
 }
 
 fn shows_progress(args: &Args) -> bool {
-    let quiet_stdout = args.format != Format::Jsonl || args.output.is_some() || !output::is_seen();
+    let quiet_stdout = !args.format.streams || args.output.is_some() || !output::is_seen();
     output::aside_is_seen() && quiet_stdout
 }
 

@@ -4,10 +4,14 @@
 //! are: what the others are is said by the coverage.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::net::IpAddr;
+use std::path::Path;
 
+use super::bundle::OBSERVATIONS;
 use super::journal::TileDone;
+use super::manifest::Manifest;
 use super::observation::{BlockLine, Line, TargetLine};
 use super::plan::Plan;
 use super::recount::{Recount, RecountError};
@@ -38,6 +42,21 @@ pub struct About<'a> {
     pub times: (jiff::Timestamp, jiff::Timestamp),
     /// What hosts are called.
     pub names: &'a Names,
+}
+
+/// Reads a bundle that has been verified.
+///
+/// # Errors
+/// When its observations have changed since, or are too many to be held.
+pub fn survey_of(dir: &Path, manifest: &Manifest) -> Result<Survey, RecountError> {
+    let (plan, tiles) = (&manifest.plan, &manifest.completeness.tiles);
+    let open = || File::open(dir.join(OBSERVATIONS)).map(BufReader::new);
+    let recount = Recount::of(plan, tiles, open()?)?;
+    let (times, names) = ((manifest.time.started, manifest.time.completed), Names::default());
+    let about = About { plan, tiles, recount: &recount, times, names: &names };
+    let survey = survey(&about, open()?)?;
+    let file = Some(dir.display().to_string());
+    Ok(Survey { source: Source { file, ..survey.source }, ..survey })
 }
 
 /// Reads the observations of a run once more, as a survey.

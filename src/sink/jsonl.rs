@@ -1,4 +1,4 @@
-//! JSON Lines: one event a line, and never half a line.
+//! Lines, of JSON above all: one event a line, and never half a line.
 
 use std::io::{self, Write};
 
@@ -15,13 +15,12 @@ const GATHER: usize = 4096;
 pub struct JsonLines<W: Write> {
     out: W,
     gathered: Vec<u8>,
-    line: Vec<u8>,
 }
 
 impl<W: Write> JsonLines<W> {
     /// A writer over `out`, which should not buffer by itself.
     pub fn new(out: W) -> Self {
-        JsonLines { out, gathered: Vec::with_capacity(GATHER), line: Vec::with_capacity(512) }
+        JsonLines { out, gathered: Vec::with_capacity(GATHER) }
     }
 
     /// Adds an event.
@@ -29,13 +28,19 @@ impl<W: Write> JsonLines<W> {
     /// # Errors
     /// When the output fails.
     pub fn write(&mut self, event: &impl Serialize) -> io::Result<()> {
-        self.line.clear();
-        self.line.extend(plain::to_vec(event)?);
-        self.line.push(b'\n');
-        if self.gathered.len() + self.line.len() > GATHER {
+        self.write_line(&plain::to_vec(event)?)
+    }
+
+    /// Adds what is a line already, but for its end.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.gathered.len() + line.len() + 1 > GATHER {
             self.flush()?;
         }
-        self.gathered.extend_from_slice(&self.line);
+        self.gathered.extend_from_slice(line);
+        self.gathered.push(b'\n');
         Ok(())
     }
 

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod diff;
 pub mod doubt;
 pub mod event;
+pub mod format;
 pub mod imported;
 pub mod jsonl;
 pub mod listing;

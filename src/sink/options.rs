@@ -21,6 +21,8 @@ pub struct SinkOptions {
     pub give_up_after: Duration,
     /// Whether it is told of each alert in a storm, or of the storm alone.
     pub tells_each: bool,
+    /// In which format it is told of events, where its kind leaves a choice.
+    pub format: LineFormat,
     /// The line of the file where its table begins.
     pub line: u32,
 }
@@ -37,12 +39,55 @@ pub const DEFAULT_CONTENT_TYPE: &str = "application/json";
 /// How often an Alertmanager is told of what fires, if nobody says.
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(60);
 
+/// A format that tells one event at a time. [`super::format`] writes them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LineFormat {
+    /// The events of this program itself, in JSON.
+    #[default]
+    Jsonl,
+    /// The Elastic Common Schema.
+    Ecs,
+    /// The Open Cybersecurity Schema Framework.
+    Ocsf,
+    /// The envelope of Splunk's HTTP Event Collector, with fields of its Common Information Model.
+    Hec,
+    /// The Common Event Format, in syslog's.
+    Cef,
+}
+
+impl LineFormat {
+    /// All of them, by their words.
+    pub const ALL: [(&'static str, LineFormat); 5] = [
+        ("jsonl", LineFormat::Jsonl),
+        ("ecs", LineFormat::Ecs),
+        ("ocsf", LineFormat::Ocsf),
+        ("hec", LineFormat::Hec),
+        ("cef", LineFormat::Cef),
+    ];
+
+    /// The word for it, as in a configuration.
+    pub fn as_str(self) -> &'static str {
+        LineFormat::ALL.into_iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)
+    }
+
+    /// Those that sinks of a kind can be told in; none where the kind has one form alone.
+    pub fn of_kind(kind: &str) -> &'static [(&'static str, LineFormat)] {
+        use LineFormat::{Cef, Ecs, Hec, Jsonl, Ocsf};
+        match kind {
+            "file" | "stdout" => &LineFormat::ALL,
+            "syslog" => &[("jsonl", Jsonl), ("ecs", Ecs), ("ocsf", Ocsf), ("cef", Cef)],
+            "webhook" => &[("jsonl", Jsonl), ("ecs", Ecs), ("ocsf", Ocsf), ("hec", Hec)],
+            _ => &[],
+        }
+    }
+}
+
 /// The kinds of sinks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
-    /// `file`: JSON Lines, appended to a file that others may rotate.
+    /// `file`: lines, appended to a file that others may rotate.
     File(FileOptions),
-    /// `stdout`: JSON Lines on standard output.
+    /// `stdout`: lines on standard output.
     Stdout,
     /// `syslog`: RFC 5424.
     Syslog(SyslogOptions),
@@ -81,7 +126,7 @@ impl SinkKind {
         ["file", "stdout", "syslog", "webhook", "slack", "pagerduty", "alertmanager", "email", "exec"];
 }
 
-/// A file of JSON Lines.
+/// A file of lines.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FileOptions {
     /// Its path.

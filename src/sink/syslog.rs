@@ -8,6 +8,9 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
+use super::format::view::View;
 use super::message::Message;
 use super::plain;
 use super::wording;
@@ -36,12 +39,16 @@ impl Origin {
     }
 }
 
-/// A message as it is sent.
+/// A message as it is sent, with the event itself in it.
 pub fn encode(message: &Message, origin: &Origin, facility: u8) -> Vec<u8> {
+    encode_as(message, &json(message), origin, facility)
+}
+
+/// As [`encode`], with this form of the event in it.
+pub fn encode_as(message: &Message, payload: &[u8], origin: &Origin, facility: u8) -> Vec<u8> {
     let head = head(message, origin, facility);
-    let json = json(message);
-    if head.len() + json.len() <= LONGEST {
-        return [head.as_bytes(), &json].concat();
+    if head.len() + payload.len() <= LONGEST {
+        return [head.as_bytes(), payload].concat();
     }
     let mut told = head + &line(message);
     cut(&mut told, LONGEST);
@@ -50,7 +57,7 @@ pub fn encode(message: &Message, origin: &Origin, facility: u8) -> Vec<u8> {
 
 /// Everything before the text, the blank between them included.
 fn head(message: &Message, origin: &Origin, facility: u8) -> String {
-    let (severity, name, elements) = match message {
+    match message {
         Message::Alert(notice) => {
             let (finding, transition) = (&notice.alert.finding, notice.transition.as_str());
             let mut elements = vec![
@@ -62,23 +69,42 @@ fn head(message: &Message, origin: &Origin, facility: u8) -> String {
             ];
             elements.extend(finding.ip.map(|ip| ("ip", ip.to_string())));
             elements.extend(finding.port.map(|port| ("port", port.to_string())));
-            (finding.severity, format!("alert/{transition}"), elements)
+            let name = format!("alert/{transition}");
+            header(message.time(), finding.severity, facility, origin, &name, &elements)
         }
         Message::Event(event) => {
-            let elements = vec![("id", event.id.to_string()), ("kind", event.kind.clone())];
-            (Severity::Info, event.kind.clone(), elements)
+            let elements = [("id", event.id.to_string()), ("kind", event.kind.clone())];
+            header(message.time(), Severity::Info, facility, origin, &event.kind, &elements)
         }
-    };
+    }
+}
+
+/// As [`head`], of an event that may be no message: one of a sweep.
+pub(super) fn head_of(view: &View<'_>, origin: &Origin, facility: u8) -> String {
+    let kind = view.kind.map_or_else(|| view.event.as_str().to_owned(), |kind| kind.to_string());
+    let mut elements = vec![("id", view.uid()), ("kind", kind)];
+    elements.extend(view.fingerprint.map(|fingerprint| ("fingerprint", fingerprint.to_owned())));
+    elements.extend(view.transition.map(|transition| ("transition", transition.to_owned())));
+    elements.extend(view.ip.map(|ip| ("ip", ip.to_string())));
+    elements.extend(view.port.map(|port| ("port", port.to_string())));
+    header(view.time, view.severity(), facility, origin, &view.code(), &elements)
+}
+
+fn header(
+    time: Timestamp,
+    severity: Severity,
+    facility: u8,
+    origin: &Origin,
+    name: &str,
+    elements: &[(&str, String)],
+) -> String {
     let priority = u32::from(facility.min(23)) * 8 + number(severity);
     let Origin { hostname, process } = origin;
-    let mut head = format!(
-        "<{priority}>1 {:.3} {hostname} portreeve {process} {} [{SD_ID}",
-        message.time(),
-        word(&name, 32)
-    );
+    let name = word(name, 32);
+    let mut head = format!("<{priority}>1 {time:.3} {hostname} portreeve {process} {name} [{SD_ID}");
     for (name, value) in elements {
         // A string takes everything.
-        let _ = write!(head, " {name}=\"{}\"", escaped(&value));
+        let _ = write!(head, " {name}=\"{}\"", escaped(value));
     }
     head.push_str("] ");
     head

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod dry_run;
+mod formats;
 mod handle;
 mod import;
 mod other;

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use portreeve::sink::channel::{Channel, Delivery, open};
 use portreeve::sink::message::Message;
-use portreeve::sink::options::{DEFAULT_GIVE_UP_AFTER, SinkKind, SinkOptions};
+use portreeve::sink::options::{DEFAULT_GIVE_UP_AFTER, LineFormat, SinkKind, SinkOptions};
 use serde_json::json;
 use ulid::Ulid;
 
@@ -31,12 +31,18 @@ pub fn alert(number: u128, transition: &str) -> Message {
 }
 
 pub fn channel(kind: SinkKind, timeout: Duration) -> Box<dyn Channel> {
+    told_in(LineFormat::Jsonl, kind, timeout)
+}
+
+/// The same in another format.
+pub fn told_in(format: LineFormat, kind: SinkKind, timeout: Duration) -> Box<dyn Channel> {
     open(&SinkOptions {
         name: "test".to_owned(),
         kind,
         timeout,
         give_up_after: DEFAULT_GIVE_UP_AFTER,
         tells_each: true,
+        format,
         line: 1,
     })
 }

@@ -16,6 +16,9 @@ use super::output::{self, Place};
 use super::sweep::States;
 use super::{Failure, Status};
 use crate::config::file::{Config, load_allowlist};
+use crate::evidence::bundle::OBSERVATIONS;
+use crate::evidence::surveyed::survey_of;
+use crate::evidence::verify::{Against, verify};
 use crate::import::error::{Fault, ImportError, Place as At};
 use crate::import::{Format as FileFormat, Wanted, read};
 use crate::policy::allowlist::Allowlist;
@@ -30,7 +33,7 @@ use crate::target::state::State;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Files of results; - for standard input
+    /// Files of results, or directories of evidence; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -93,11 +96,14 @@ enum Format {
     Masscan,
 }
 
-/// Reads a file, or standard input.
+/// Reads a file, or standard input, or a directory of evidence.
 pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
     let name = path.display().to_string();
     if name == "-" {
         return Ok(read("standard input", io::stdin().lock(), wanted)?);
+    }
+    if path.is_dir() {
+        return read_bundle(path);
     }
     let unreadable = |cause| {
         let help = "check the path, and that this user may read it";
@@ -106,6 +112,15 @@ pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
     };
     let file = File::open(path).map_err(unreadable)?;
     Ok(read(&name, BufReader::with_capacity(1 << 16, file), wanted)?)
+}
+
+/// Reads the evidence of a control run, in which nothing may be wrong.
+fn read_bundle(dir: &Path) -> Result<Survey, Failure> {
+    let sound = verify(dir, &Against::default()).map_err(|wrong| {
+        format!("{}: this is no sound evidence of a control run: {wrong}", output::shown(dir))
+    })?;
+    let survey = survey_of(dir, &sound.manifest);
+    Ok(survey.map_err(|cause| format!("{}: {cause}", output::shown(&dir.join(OBSERVATIONS))))?)
 }
 
 /// Runs the command.

@@ -7,6 +7,7 @@ pub(super) static NAME: Key = Key { name: "name", example: "\"soc\"" };
 pub(super) static KIND: Key = Key { name: "kind", example: "\"webhook\"" };
 pub(super) static TIMEOUT: Key = Key { name: "timeout", example: "\"15s\"" };
 pub(super) static GIVE_UP_AFTER: Key = Key { name: "give_up_after", example: "\"3d\"" };
+pub(super) static FORMAT: Key = Key { name: "format", example: "\"ecs\"" };
 pub(super) static STORM: Key = Key { name: "storm", example: "\"digest\"" };
 
 pub(super) static PATH: Key = Key { name: "path", example: "\"/var/log/portreeve/events.jsonl\"" };
@@ -44,6 +45,7 @@ pub(super) static COMMAND: Key =
 /// Which kinds have a key that not all have.
 const OWNERS: &[(&str, &[&str])] = &[
     ("path", &["file"]),
+    ("format", &["file", "stdout", "syslog", "webhook"]),
     ("host", &["syslog", "email"]),
     ("port", &["syslog", "email"]),
     ("transport", &["syslog"]),

@@ -8,12 +8,12 @@ pub(super) mod web;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use keys::{GIVE_UP_AFTER, KIND, NAME, SINK, STORM, TIMEOUT, foreign};
+use keys::{FORMAT, GIVE_UP_AFTER, KIND, NAME, SINK, STORM, TIMEOUT, foreign};
 
 use super::document::Section;
 use super::names::parse_name;
 use super::value::{Placed, Value};
-use crate::sink::options::{DEFAULT_GIVE_UP_AFTER, DEFAULT_TIMEOUT, SinkKind, SinkOptions};
+use crate::sink::options::{DEFAULT_GIVE_UP_AFTER, DEFAULT_TIMEOUT, LineFormat, SinkKind, SinkOptions};
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 const GIVE_UPS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(31 * 24 * 3600);
@@ -66,6 +66,7 @@ fn read_sink(mut section: Section<'_>) -> (Option<Placed<String>>, Option<SinkOp
     };
     secret::refuse_written(&mut section, word);
     let kind = kinds::read_kind(&mut section, word);
+    let format = read_format(&mut section, word);
     refuse_foreign(&mut section, word);
     section.finish();
     let options = SinkOptions {
@@ -76,6 +77,7 @@ fn read_sink(mut section: Section<'_>) -> (Option<Placed<String>>, Option<SinkOp
         },
         timeout: timeout.flatten().unwrap_or(DEFAULT_TIMEOUT),
         give_up_after: give_up_after.flatten().unwrap_or(DEFAULT_GIVE_UP_AFTER),
+        format: format.unwrap_or_default(),
         tells_each: storm.flatten().unwrap_or(!READ_BY_PEOPLE.contains(&word)),
         line,
     };
@@ -85,6 +87,21 @@ fn read_sink(mut section: Section<'_>) -> (Option<Placed<String>>, Option<SinkOp
 fn read_kind(value: Value<'_>) -> Option<&'static str> {
     let words = SinkKind::WORDS.map(|word| (word, word));
     value.choice("kind of sink", &words)
+}
+
+/// The format of a kind that leaves a choice.
+fn read_format(section: &mut Section<'_>, kind: &str) -> Option<LineFormat> {
+    let formats = LineFormat::of_kind(kind);
+    if formats.is_empty() {
+        return None;
+    }
+    let value = section.take(&FORMAT)?;
+    let format = value.choice(&format!("format for sinks of the kind {kind}"), formats);
+    if section.has_name("template") || section.has_name("template_file") {
+        let message = "a template and `format` exclude each other: both say what the body is";
+        section.refuse(FORMAT.name, message, "keep one of the two");
+    }
+    format
 }
 
 /// Notes every key that only other kinds have.

@@ -1,4 +1,4 @@
-//! `file`: JSON Lines, appended to a file that others may rotate.
+//! `file`: lines, appended to a file that others may rotate.
 //!
 //! # What holds
 //! - A message counts as delivered when its line is on the disk (fdatasync), in the file that has the name.
@@ -17,9 +17,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Channel, Delivery, json_line};
+use super::form::{Form, each};
+use super::{Channel, Delivery};
 use crate::sink::message::Message;
-use crate::sink::options::FileOptions;
+use crate::sink::options::{FileOptions, LineFormat};
 
 /// Events may name what is exposed: not for everybody.
 const MODE: u32 = 0o640;
@@ -27,16 +28,23 @@ const MODE: u32 = 0o640;
 /// How often a batch is written anew because the file was rotated meanwhile.
 const ROTATIONS_MAX: usize = 3;
 
-/// A file of JSON Lines.
+/// A file of lines.
 pub struct JsonFile {
     options: FileOptions,
+    form: Form,
     file: Option<File>,
 }
 
 impl JsonFile {
     /// The file of these options, which is opened, or made, with the first message.
     pub fn new(options: FileOptions) -> Self {
-        JsonFile { options, file: None }
+        JsonFile { options, form: Form::default(), file: None }
+    }
+
+    /// The same in this format.
+    #[must_use]
+    pub fn told_in(self, format: LineFormat) -> Self {
+        JsonFile { form: Form::new(format), ..self }
     }
 
     fn append(&mut self, lines: &[u8]) -> Result<(), String> {
@@ -65,9 +73,10 @@ impl Channel for JsonFile {
     }
 
     fn deliver(&mut self, messages: &[Message], _now: Timestamp) -> Vec<Delivery> {
-        let lines: Vec<u8> = messages.iter().flat_map(json_line).collect();
-        let became = self.append(&lines).map_or_else(Delivery::not_now, |()| Delivery::Delivered);
-        vec![became; messages.len()]
+        let lines: Vec<_> = messages.iter().map(|message| self.form.line(message)).collect();
+        let together: Vec<u8> = lines.iter().flatten().flatten().copied().collect();
+        let became = self.append(&together).map_or_else(Delivery::not_now, |()| Delivery::Delivered);
+        each(lines, &became)
     }
 }
 
@@ -229,7 +238,7 @@ mod tests {
         deliver(&mut file, &[firing(1)]);
         File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
         deliver(&mut file, &[firing(2)]);
-        assert_eq!(fs::read(&path).expect("a file"), json_line(&firing(2)));
+        assert_eq!(fs::read(&path).expect("a file"), Form::default().line(&firing(2)).expect("a line"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod email;
 pub mod exec;
 pub mod file;
+mod form;
 pub mod http;
 pub mod pagerduty;
 #[cfg(test)]
@@ -29,7 +30,6 @@ use jiff::Timestamp;
 
 use super::message::Message;
 use super::options::{SinkKind, SinkOptions};
-use super::plain;
 use crate::alert::life::Alert;
 use crate::target::foreign::harmless;
 
@@ -92,28 +92,22 @@ impl Delivery {
 /// The way out that these options describe. Nothing is opened or asked yet, so that a receiver that is away keeps
 /// nobody from starting.
 pub fn open(options: &SinkOptions) -> Box<dyn Channel> {
-    let timeout = options.timeout;
+    let (timeout, format) = (options.timeout, options.format);
     match &options.kind {
-        SinkKind::File(options) => Box::new(file::JsonFile::new(options.clone())),
-        SinkKind::Stdout => Box::new(stdout::Stdout::new(timeout)),
-        SinkKind::Syslog(options) => Box::new(syslog::Syslog::new(options.clone(), timeout)),
+        SinkKind::File(options) => Box::new(file::JsonFile::new(options.clone()).told_in(format)),
+        SinkKind::Stdout => Box::new(stdout::Stdout::new(timeout).told_in(format)),
+        SinkKind::Syslog(options) => Box::new(syslog::Syslog::new(options.clone(), timeout).told_in(format)),
         SinkKind::Email(options) => Box::new(email::Email::new(options.clone(), timeout)),
         SinkKind::Exec(options) => Box::new(exec::Exec::new(options.clone(), timeout)),
-        SinkKind::Webhook(options) => Box::new(webhook::Webhook::new(options.clone(), timeout)),
+        SinkKind::Webhook(options) => {
+            Box::new(webhook::Webhook::new(options.clone(), timeout).told_in(format))
+        }
         SinkKind::Slack(options) => Box::new(slack::Slack::new(options.clone(), timeout)),
         SinkKind::PagerDuty(options) => Box::new(pagerduty::PagerDuty::new(options.clone(), timeout)),
         SinkKind::Alertmanager(options) => {
             Box::new(alertmanager::Alertmanager::new(options.clone(), timeout))
         }
     }
-}
-
-/// A message as a line of JSON.
-fn json_line(message: &Message) -> Vec<u8> {
-    // What is a message can be written.
-    let mut line = plain::to_vec(&message.event()).unwrap_or_default();
-    line.push(b'\n');
-    line
 }
 
 /// What this host is called.

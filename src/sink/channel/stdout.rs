@@ -1,4 +1,4 @@
-//! `stdout`: JSON Lines on standard output, for whatever has started us: a pipe, a container, systemd's journal.
+//! `stdout`: lines on standard output, for whatever has started us: a pipe, a container, systemd's journal.
 //!
 //! A line that a pipe takes in one piece is whole or not there. One that was cut off, because its reader took no more
 //! in time, is ended by a newline before anything else follows, and told again with the same identifier.
@@ -12,8 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::deadline::Deadline;
-use super::{Channel, Delivery, json_line};
+use super::form::Form;
+use super::{Channel, Delivery};
 use crate::sink::message::Message;
+use crate::sink::options::LineFormat;
 
 /// What a pipe takes in one piece, and without waiting where it says that it takes anything (pipe(7)).
 const PIECE: usize = 4096;
@@ -21,6 +23,7 @@ const PIECE: usize = 4096;
 /// Standard output.
 pub struct Stdout {
     out: Box<dyn AsFd + Send>,
+    form: Form,
     timeout: Duration,
     /// Whether the last line has been cut off.
     is_torn: bool,
@@ -32,9 +35,15 @@ impl Stdout {
         Stdout::to(io::stdout(), timeout)
     }
 
+    /// The same in this format.
+    #[must_use]
+    pub fn told_in(self, format: LineFormat) -> Self {
+        Stdout { form: Form::new(format), ..self }
+    }
+
     /// Anything else in its place.
     fn to(out: impl AsFd + Send + 'static, timeout: Duration) -> Self {
-        Stdout { out: Box::new(out), timeout, is_torn: false }
+        Stdout { out: Box::new(out), form: Form::default(), timeout, is_torn: false }
     }
 
     /// Past the buffer of the standard library, which would keep what has failed and tell it some time later.
@@ -73,7 +82,14 @@ impl Channel for Stdout {
         let deadline = Deadline::after(self.timeout);
         let mut became = Vec::with_capacity(messages.len());
         for message in messages {
-            match self.write(&json_line(message), deadline) {
+            let line = match self.form.line(message) {
+                Ok(line) => line,
+                Err(never) => {
+                    became.push(never);
+                    continue;
+                }
+            };
+            match self.write(&line, deadline) {
                 Ok(()) => became.push(Delivery::Delivered),
                 Err(cause) => {
                     became.push(Delivery::not_now(why(&cause)));

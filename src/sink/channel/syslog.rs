@@ -17,23 +17,32 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::deadline::Deadline;
+use super::form::{Form, each};
 use super::stream::{Stream, failure, resolve};
 use super::{Channel, Delivery, host_name, tls};
 use crate::sink::message::Message;
-use crate::sink::options::{SyslogOptions, SyslogTransport};
-use crate::sink::syslog::{Origin, encode};
+use crate::sink::options::{LineFormat, SyslogOptions, SyslogTransport};
+use crate::sink::syslog::{Origin, encode_as};
 
 /// A syslog server.
 pub struct Syslog {
     options: SyslogOptions,
     timeout: Duration,
+    form: Form,
     origin: Origin,
 }
 
 impl Syslog {
     /// The server of these options, of which nothing is asked yet.
     pub fn new(options: SyslogOptions, timeout: Duration) -> Self {
-        Syslog { options, timeout, origin: Origin::new(&host_name(), std::process::id()) }
+        let origin = Origin::new(&host_name(), std::process::id());
+        Syslog { options, timeout, form: Form::default(), origin }
+    }
+
+    /// The same with events in this format.
+    #[must_use]
+    pub fn told_in(self, format: LineFormat) -> Self {
+        Syslog { form: Form::new(format), ..self }
     }
 
     fn send(&self, encoded: &[Vec<u8>]) -> Result<(), String> {
@@ -62,10 +71,15 @@ impl Channel for Syslog {
     }
 
     fn deliver(&mut self, messages: &[Message], _now: Timestamp) -> Vec<Delivery> {
-        let encode = |message| encode(message, &self.origin, self.options.facility);
-        let encoded: Vec<Vec<u8>> = messages.iter().map(encode).collect();
-        let became = self.send(&encoded).map_or_else(Delivery::not_now, |()| Delivery::Delivered);
-        vec![became; messages.len()]
+        let forms: Vec<_> = messages.iter().map(|message| self.form.payload(message)).collect();
+        let encoded = messages.iter().zip(&forms).filter_map(|(message, form)| {
+            let payload = form.as_ref().ok().filter(|payload| !payload.is_empty())?;
+            Some(encode_as(message, payload, &self.origin, self.options.facility))
+        });
+        let encoded: Vec<Vec<u8>> = encoded.collect();
+        // Nobody is connected to for nothing.
+        let sent = if encoded.is_empty() { Ok(()) } else { self.send(&encoded) };
+        each(forms, &sent.map_or_else(Delivery::not_now, |()| Delivery::Delivered))
     }
 }
 

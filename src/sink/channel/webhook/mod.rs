@@ -19,11 +19,11 @@ use sha2::Sha256;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub use self::template::check_template;
+use super::form::Form;
 use super::http::{Client, each_by, header as header_of, later, never};
 use super::{Channel, Delivery};
 use crate::sink::message::Message;
-use crate::sink::options::WebhookOptions;
-use crate::sink::plain;
+use crate::sink::options::{LineFormat, WebhookOptions};
 
 /// How many messages go by one connection.
 const BATCH: usize = 64;
@@ -35,13 +35,20 @@ const KEY_PREFIX: &str = "whsec_";
 #[derive(Clone, Debug)]
 pub struct Webhook {
     options: WebhookOptions,
+    form: Form,
     timeout: Duration,
 }
 
 impl Webhook {
     /// A webhook as it is configured.
     pub fn new(options: WebhookOptions, timeout: Duration) -> Self {
-        Webhook { options, timeout }
+        Webhook { options, form: Form::default(), timeout }
+    }
+
+    /// The same with bodies in this format, where no template makes them.
+    #[must_use]
+    pub fn told_in(self, format: LineFormat) -> Self {
+        Webhook { form: Form::new(format), ..self }
     }
 
     fn begin(&self) -> Result<Begun, Delivery> {
@@ -71,8 +78,12 @@ impl Webhook {
     fn post(&self, begun: &Begun, message: &Message, now: Timestamp) -> Delivery {
         let body = match self.body(message) {
             Ok(body) => body,
-            Err(why) => return never(why),
+            Err(refused) => return refused,
         };
+        // The format has no form for it.
+        if body.is_empty() {
+            return Delivery::Delivered;
+        }
         let mut headers = begun.headers.clone();
         let (id, time) = (message.id().to_string(), now.as_second().to_string());
         let signature = begun.key.as_ref().and_then(|key| sign(key, &id, &time, &body));
@@ -87,10 +98,12 @@ impl Webhook {
         begun.client.post(&self.options.content_type, &headers, &body, now)
     }
 
-    fn body(&self, message: &Message) -> Result<Vec<u8>, String> {
+    fn body(&self, message: &Message) -> Result<Vec<u8>, Delivery> {
         match &self.options.template {
-            Some(template) => template::render(template, &self.options.content_type, &message.event()),
-            None => plain::to_vec(&message.event()).map_err(|error| error.to_string()),
+            Some(template) => {
+                template::render(template, &self.options.content_type, &message.event()).map_err(never)
+            }
+            None => self.form.payload(message),
         }
     }
 }

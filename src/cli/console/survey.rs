@@ -4,13 +4,16 @@ use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
 
-use crate::sink::event::Announcement;
+use super::{End, Writer, announce_aside, conclude_aside};
+use crate::cli::Failure;
+use crate::cli::output::Place;
+use crate::sink::event::{Announcement, Run};
 use crate::survey::builder::{Builder, TooMuch, Twice};
 use crate::survey::host::{Host, More, Name, NameKind, Port, Protocol};
 use crate::survey::runs::PortRuns;
 use crate::survey::{Coverage, Ending, HostCounts, Scan, Source, Survey};
-use crate::sweep::banner::Banner;
 use crate::sweep::report::{Observation, Report, Verdict};
+use crate::sweep::verified::Confirmation;
 use crate::target::names::Names;
 use crate::target::state::Reason;
 
@@ -18,41 +21,39 @@ use crate::target::state::Reason;
 type Form = fn(&mut dyn Write, &Survey) -> io::Result<()>;
 
 /// What a sweep has heard so far.
-pub struct Surveyed {
+struct Surveyed {
     out: BufWriter<Box<dyn Write>>,
     builder: Builder,
     form: Form,
 }
 
-impl Surveyed {
-    /// Begins with nothing.
-    pub fn new(out: Box<dyn Write>, form: Form) -> Self {
-        Surveyed { out: BufWriter::new(out), builder: Builder::new(Twice::Later), form }
+/// Opens the output for the form of another scanner.
+pub fn open(place: Place, form: Form) -> Result<Box<dyn Writer>, Failure> {
+    let builder = Builder::new(Twice::Later);
+    Ok(Box::new(Surveyed { out: BufWriter::new(place.raw()?), builder, form }))
+}
+
+impl Writer for Surveyed {
+    fn announce(&mut self, _: &Run, announcement: &Announcement, _: Timestamp) -> io::Result<()> {
+        announce_aside(announcement)
     }
 
-    /// Keeps what one target said.
-    ///
-    /// # Errors
-    /// When there is too much of it.
-    pub fn observe(&mut self, time: Timestamp, seen: &Observation, verified: bool) -> io::Result<()> {
-        self.builder.observe(time, seen, verified).map_err(full)
+    fn observe(&mut self, _: &Run, seen: &Observation, verified: bool, now: Timestamp) -> io::Result<()> {
+        self.builder.observe(now, seen, verified).map_err(full)
     }
 
-    /// Keeps that a target finished a whole handshake after the sweep, and what it said then.
-    ///
-    /// # Errors
-    /// As the last.
-    pub fn confirm(
+    fn confirm(
         &mut self,
-        time: Timestamp,
+        _: &Run,
         seen: &Observation,
-        banner: Option<&Banner>,
+        known: &Confirmation,
+        now: Timestamp,
     ) -> io::Result<()> {
         let reason = self.builder.word(seen.reason.map_or("", Reason::as_str));
-        let banner = banner.map(|banner| String::from(banner.text.clone()).into());
+        let banner = known.banner.as_ref().map(|banner| String::from(banner.text.clone()).into());
         let port = Port {
             ttl: seen.ttl,
-            time: Some(time),
+            time: Some(now),
             verified: true,
             more: Some(Box::new(More { service: None, banner })),
             ..Port::new(Protocol::Tcp, seen.target.port, seen.state.into(), reason)
@@ -60,29 +61,29 @@ impl Surveyed {
         self.builder.keep(seen.target.ip, port).map_err(full)
     }
 
-    /// Writes all of it.
-    ///
-    /// # Errors
-    /// When the output fails.
-    pub fn write(&mut self, announced: &Announcement, report: &Report, names: &Names) -> io::Result<()> {
+    fn conclude(&mut self, events: &Run, end: &End<'_>, _: Timestamp) -> io::Result<()> {
         let builder = std::mem::replace(&mut self.builder, Builder::new(Twice::Later));
         let mut hosts = builder.finish();
-        for host in &mut hosts {
-            let known = names.of(host.ip).into_iter();
-            let known: Vec<Name> =
-                known.map(|name| Name { name: name.into(), kind: NameKind::User }).collect();
-            if !known.is_empty() {
-                host.about.get_or_insert_default().names = known;
-            }
-        }
-        let source = source(announced, report, &hosts);
-        let ending = match report.verdict {
+        name(&mut hosts, events.names());
+        let source = source(end.announced, end.report, &hosts);
+        let ending = match end.report.verdict {
             Verdict::Complete => Ending::Complete,
             verdict => Ending::Incomplete(format!("the sweep was {verdict}")),
         };
         let survey = Survey { source, hosts, coverage: Coverage::Unknown, ending, notes: Vec::new() };
         (self.form)(&mut self.out, &survey)?;
-        self.out.flush()
+        self.out.flush()?;
+        conclude_aside(events, end)
+    }
+}
+
+fn name(hosts: &mut [Host], names: &Names) {
+    for host in hosts {
+        let known = names.of(host.ip).into_iter();
+        let known: Vec<Name> = known.map(|name| Name { name: name.into(), kind: NameKind::User }).collect();
+        if !known.is_empty() {
+            host.about.get_or_insert_default().names = known;
+        }
     }
 }
 
