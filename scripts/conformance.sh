@@ -75,13 +75,17 @@ install_judges() {
         apt-get update -qq >/dev/null
         DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends prometheus >/dev/null || :
     }
+    [[ -f /usr/share/nmap/nmap.dtd ]] && command -v ndiff xmllint >/dev/null || ((EUID != 0)) || {
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends nmap ndiff libxml2-utils \
+            >/dev/null || :
+    }
     command -v promtool >/dev/null || die "promtool is missing; install Debian's package prometheus"
 }
 
 # --- inside the lab --------------------------------------------------------------------------------------------
 
 # Formats of sweeps, and what each is written to.
-FORMATS=(jsonl ecs ocsf hec cef csv defectdojo prometheus)
+FORMATS=(jsonl ecs ocsf hec cef csv defectdojo prometheus nmap masscan)
 
 inside() {
     local portreeve=$1 format server
@@ -98,7 +102,24 @@ inside() {
     for format in ocsf defectdojo prometheus; do
         sweep "$format" stopped --rate 30
     done
+    control jsonl
+    for format in ecs ocsf hec cef; do
+        control "$format"
+    done
     watch_lab
+}
+
+# A control run that tells what happens in a format. What it found is in the evidence.
+control() {
+    local format=$1 status=0
+    timeout "$LIMIT" "$portreeve" control 198.18.0.0/28 --ports 22,6379,7001-7009 --banner --tries 2 --unsigned \
+        --inventory hostile.json --inventory-address ip --inventory-name name --allowlist allow.toml \
+        --authorization $'TICKET "1" | a=b' --format "$format" --out "evidence.$format.d" \
+        </dev/null >"control.$format" 2>"control.$format.log" || status=$?
+    case $status in
+        0 | 1 | 3) ;;
+        *) die "the control run as $format failed with $status: $(tail -n 3 "control.$format.log")" ;;
+    esac
 }
 
 # Waits until a file has this text.

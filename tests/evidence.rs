@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use made::{Made, Options};
+use portreeve::diff::{Kind, compare};
 use portreeve::evidence::bundle::{CONTENTS, MANIFEST, SIGNATURE, SUMS};
 use portreeve::evidence::manifest::Verdict;
 use portreeve::evidence::sign::allowed_signers;
+use portreeve::evidence::surveyed::survey_of;
 use portreeve::evidence::verify::{Against, Wrong, verify};
+use portreeve::import::{Wanted, read};
 
 /// A generator of numbers that are the same in every run (Steele, Lea and Flood, 2014).
 struct SplitMix(u64);
@@ -238,4 +241,23 @@ fn a_comparison_says_what_it_does_not_know() {
     assert_eq!(counts(&comparison), [0, 2, 4, 0]);
     let half = Made::new(&Options { previous, opens: 0, unknown_per_mille: 1000, ..Options::default() });
     assert_eq!(counts(&half.manifest().comparison.expect("a comparison")), [0, 0, 0, 6]);
+}
+
+/// Two bundles are two runs like any others; and what is in one is what nmap's own form says of it.
+#[test]
+fn a_bundle_is_a_survey() {
+    let (older, newer) =
+        (Made::new(&Options { opens: 6, ..Options::default() }), Made::new(&Options::default()));
+    let survey = |made: &Made| survey_of(made.dir(), &made.manifest()).expect("a survey");
+    let difference = compare(&survey(&older), &survey(&newer));
+    assert_eq!((difference.count(Kind::Closed), difference.count(Kind::Opened)), (3, 0));
+    assert_eq!(difference.count_not_seen(), 0);
+    let xml = fs::File::open(older.dir().join("scan.xml")).expect("nmap's form");
+    let read = read("scan.xml", std::io::BufReader::new(xml), &Wanted::default()).expect("it is read");
+    assert!(compare(&survey(&older), &read).is_empty());
+    assert_eq!(read.listed(), 32 * 500);
+    let unknown = Made::new(&Options { opens: 0, unknown_per_mille: 1000, ..Options::default() });
+    let difference = compare(&survey(&older), &survey(&unknown));
+    assert_eq!(difference.count(Kind::Closed), 0, "what nobody saw is not closed");
+    assert!(difference.count_not_seen() > 0);
 }

@@ -511,8 +511,81 @@ def check_golden(checks, judges):
     checks.note("prometheus: golden", judges["prometheus"]((GOLDEN / "prometheus.prom").read_text()))
 
 
-# Further formats go here: check_nmap, check_masscan.
-MORE = []
+def ran(*command):
+    """The status of a program, and what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def judge_nmap(file):
+    """nmap's own document type, and its own reader: a file does not differ from itself."""
+    status, said = ran("xmllint", "--noout", "--dtdvalid", "/usr/share/nmap/nmap.dtd", str(file))
+    if status != 0:
+        yield f"xmllint: {said[:500]}"
+    status, said = ran("ndiff", str(file), str(file))
+    if status != 0:
+        yield f"ndiff: status {status}: {said[:500]}"
+
+
+def judge_masscan(text):
+    """An array of hosts, each with one port, as masscan's own readers take it."""
+    try:
+        records = json.loads(text)
+    except ValueError as error:
+        yield f"no JSON: {error}"
+        return
+    if not isinstance(records, list):
+        yield "no array"
+        return
+    for number, record in enumerate(records):
+        try:
+            ipaddress.ip_address(record["ip"])
+            int(record["timestamp"])
+            for port in record["ports"]:
+                if not 1 <= port["port"] <= 65535 or port["proto"] != "tcp" or not isinstance(port["status"], str):
+                    yield f"record {number}: {port}"
+        except (KeyError, TypeError, ValueError) as error:
+            yield f"record {number}: {error!r}"
+
+
+def check_nmap(checks, directory):
+    """Sweeps and evidence in nmap's form."""
+    files = [directory / "sweep.nmap", *sorted(directory.glob("evidence.*.d/scan.xml"))]
+    for file in files:
+        wrong = judge_nmap(file) if file.exists() else ["it is not there"]
+        checks.note(f"nmap: {file.relative_to(directory)}", wrong)
+    text = (directory / "sweep.nmap").read_text()
+    checks.note("what sweep.nmap must have", has_all(text, ["HYPERLINK", 'state="open"', 'scanner="nmap"']))
+
+
+def check_masscan(checks, directory):
+    """A sweep in masscan's form."""
+    checks.note("masscan: sweep.masscan", judge_masscan((directory / "sweep.masscan").read_text()))
+
+
+def check_control(checks, directory):
+    """What a control run says, and what it leaves behind."""
+    for word, wanted in {
+        "control.jsonl": ["control.completed", '"verdict":"fail"', "HYPERLINK"],
+        "control.ocsf": ['"class_uid":2003', '"status":"Fail"', "no-exposure-without-exception"],
+        "control.ecs": ["control", "fail"],
+        "control.hec": ["portreeve:"],
+        "control.cef": ["CEF:0|portreeve|portreeve|"],
+    }.items():
+        checks.note(f"what {word} must have", has_all((directory / word).read_text(), wanted))
+    for evidence in sorted(directory.glob("evidence.*.d")):
+        with open(evidence / "open.csv", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+        wrong = [f"line {at}: {len(row)} cells" for at, row in enumerate(rows, 1) if len(row) != len(rows[0])]
+        formulas = [cell for row in rows for cell in row if cell[:1] in "=+-@" and cell]
+        checks.note(f"csv: {evidence.name}/open.csv", wrong + [f"a formula: {cell!r}" for cell in formulas])
+        status, said = ran("sh", "-c", f"cd '{evidence}' && sha256sum --strict --quiet -c SHA256SUMS")
+        checks.note(f"sha256sum: {evidence.name}", [said] if status else [])
+        json.loads((evidence / "manifest.json").read_text())
+
+
+# Formats that are no lines.
+MORE = [check_nmap, check_masscan, check_control]
 
 
 # --- judges that cannot say no -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ mod dry_run;
 mod fuse;
 mod handle;
 mod import;
+mod lines;
 mod output;
 mod ports;
 mod progress;

@@ -20,8 +20,9 @@ use crate::survey::host::{Group, Host, More, Name, NameKind, Port, Protocol};
 use crate::survey::runs::PortRuns;
 use crate::survey::word::PortState;
 use crate::survey::{Coverage, Declared, Ending, HostCounts, Scan, Source, Survey};
+use crate::sweep::report::UnknownReason;
 use crate::sweep::verified::Verification;
-use crate::target::address::address_of;
+use crate::target::address::{AddressRange, address_of};
 use crate::target::names::Names;
 use crate::target::ports::PortSet;
 use crate::target::state::{Reason, State};
@@ -157,8 +158,8 @@ impl Making<'_> {
 
     fn take_block(&mut self, block: &BlockLine) {
         let ports = runs(&block.ports);
-        let reason = block.reason.map(Reason::as_str).or(block.unknown.map(|unknown| unknown.as_str()));
-        for (first, last) in block.hosts.iter().map(|range| range.numbers()) {
+        let reason = block.reason.map(Reason::as_str).or(block.unknown.map(UnknownReason::as_str));
+        for (first, last) in block.hosts.iter().map(AddressRange::numbers) {
             for ip in (first..=last).map(address_of) {
                 let is_listed = self.all
                     || block.state == State::Unknown

@@ -1,48 +1,33 @@
 //! Events for machines, one a line, each when it has happened.
 
-use std::io::{self, Write};
+use std::io;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{End, Writer};
 use crate::cli::Failure;
+use crate::cli::lines::Lines;
 use crate::cli::output::Place;
 use crate::sink::event::{Announcement, Run};
 use crate::sink::format::{LineFormat, Origin};
-use crate::sink::jsonl::JsonLines;
 use crate::sweep::report::Observation;
 use crate::sweep::verified::Confirmation;
 
-struct Lines {
-    format: LineFormat,
-    lines: JsonLines<Box<dyn Write>>,
-    origin: Origin,
-}
-
 /// Opens the output for lines of a format.
 pub fn open(place: Place, format: LineFormat) -> Result<Box<dyn Writer>, Failure> {
-    Ok(Box::new(Lines { format, lines: JsonLines::new(place.raw()?), origin: Origin::default() }))
-}
-
-impl Lines {
-    fn tell(&mut self, event: &impl Serialize) -> io::Result<()> {
-        // Millions of these may come, and nothing has to be translated.
-        if self.format == LineFormat::Jsonl {
-            return self.lines.write(event);
-        }
-        let line = self.format.line(&serde_json::to_value(event)?, &self.origin).map_err(io::Error::other)?;
-        line.map_or(Ok(()), |line| self.lines.write_line(&line))
-    }
+    Ok(Box::new(Lines::new(place.raw()?, format)))
 }
 
 impl Writer for Lines {
     fn announce(&mut self, events: &Run, announcement: &Announcement, now: Timestamp) -> io::Result<()> {
         let vantage = &announcement.vantage;
-        self.origin =
-            Origin { host: vantage.host.clone(), process: std::process::id(), source: vantage.source };
+        self.comes_from(Origin {
+            host: vantage.host.clone(),
+            process: std::process::id(),
+            source: vantage.source,
+        });
         self.tell(&events.started(now, announcement))?;
-        self.lines.flush()
+        Lines::flush(self)
     }
 
     fn observe(
@@ -66,7 +51,7 @@ impl Writer for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lines.flush()
+        Lines::flush(self)
     }
 
     fn conclude(&mut self, events: &Run, end: &End<'_>, now: Timestamp) -> io::Result<()> {
@@ -75,6 +60,6 @@ impl Writer for Lines {
         }
         let findings = end.findings.len() as u64;
         self.tell(&events.completed(now, end.report, end.second_look, findings))?;
-        self.lines.flush()
+        Lines::flush(self)
     }
 }

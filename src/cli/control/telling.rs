@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use ulid::Ulid;
 
+use crate::cli::lines::Lines;
 use crate::cli::progress::{Terminal, in_words};
 use crate::cli::{Failure, output};
 use crate::control::estimate::estimate;
@@ -20,9 +21,10 @@ use crate::evidence::journal::{Entry, What, active, tiles_done};
 use crate::evidence::manifest::{Manifest, UnwatchedPort};
 use crate::evidence::plan::Plan;
 use crate::job::listener::Aside;
+use crate::job::vitals::hostname;
 use crate::sink::control::{Asked, Completed, Paused, Started, Stopped, Tile};
 use crate::sink::event::Run;
-use crate::sink::jsonl::JsonLines;
+use crate::sink::format::{LineFormat, Origin};
 use crate::sink::listing::Listing;
 use crate::sweep::run::Progress;
 use crate::target::foreign::Harmless;
@@ -34,6 +36,27 @@ pub enum Format {
     Text,
     /// For machines: one JSON event a line
     Jsonl,
+    /// Events in the Elastic Common Schema 9.4, one a line
+    Ecs,
+    /// Events in the Open Cybersecurity Schema Framework 1.8, one a line
+    Ocsf,
+    /// Events for Splunk's HTTP Event Collector, one a line
+    Hec,
+    /// Events in the Common Event Format, as messages of syslog (RFC 5424), one a line
+    Cef,
+}
+
+impl Format {
+    fn of_lines(self) -> Option<LineFormat> {
+        match self {
+            Format::Text => None,
+            Format::Jsonl => Some(LineFormat::Jsonl),
+            Format::Ecs => Some(LineFormat::Ecs),
+            Format::Ocsf => Some(LineFormat::Ocsf),
+            Format::Hec => Some(LineFormat::Hec),
+            Format::Cef => Some(LineFormat::Cef),
+        }
+    }
 }
 
 /// Findings that people are told of, at most; the evidence has them all.
@@ -41,7 +64,8 @@ const MOST_FINDINGS: usize = 20;
 
 /// Tells people or machines what happens.
 pub struct Telling {
-    out: Out,
+    /// Where events go; nowhere, where people are told.
+    lines: Option<Lines>,
     run: Ulid,
     control: String,
     declared: u64,
@@ -50,11 +74,6 @@ pub struct Telling {
     pace: Pace,
     bar: ProgressBar,
     terminal: Terminal,
-}
-
-enum Out {
-    Text,
-    Jsonl(JsonLines<Box<dyn Write>>),
 }
 
 /// How long what is left will take, by how long what is done took.
@@ -88,9 +107,13 @@ impl Telling {
         let reckoned = estimate(&scope, &plan.grid, &plan.method, tiles);
         let done = tiles_done(entries);
         let swept = done.iter().map(|done| done.ledger.declared).sum();
-        let out = match format {
-            Format::Text => Out::Text,
-            Format::Jsonl => Out::Jsonl(JsonLines::new(output::raw_stdout()?)),
+        let lines = match format.of_lines() {
+            None => None,
+            Some(format) => {
+                let mut lines = Lines::new(output::raw_stdout()?, format);
+                lines.comes_from(Origin { host: hostname(), process: std::process::id(), source: None });
+                Some(lines)
+            }
         };
         let each = reckoned.work.0.div_f64(reckoned.targets.max(1) as f64);
         let bar = if output::aside_is_seen() {
@@ -102,7 +125,7 @@ impl Telling {
             bar.set_style(style);
         }
         Ok(Telling {
-            out,
+            lines,
             run: plan.run,
             control: plan.control.id.clone(),
             declared: scope.len(),
@@ -125,34 +148,27 @@ impl Telling {
     /// When the output fails.
     pub fn conclude(&mut self, manifest: &Manifest, digest: &Digest, dir: &Path) -> Result<(), Failure> {
         self.stop();
-        match &mut self.out {
-            Out::Text => summarise(&mut output::styled_stdout()?, manifest, digest, dir)?,
-            Out::Jsonl(lines) => {
-                let now = manifest.time.completed;
-                let events = Run::new(self.run, manifest.plan.authorization.as_deref());
-                for finding in &manifest.findings {
-                    lines.write(&events.finding(now, finding))?;
-                }
-                lines.write(&Listing::new("control.completed", now, completed(manifest, digest, dir)))?;
-                lines.flush()?;
-            }
+        let Some(lines) = &mut self.lines else {
+            return Ok(summarise(&mut output::styled_stdout()?, manifest, digest, dir)?);
+        };
+        let now = manifest.time.completed;
+        let events = Run::new(self.run, manifest.plan.authorization.as_deref());
+        for finding in &manifest.findings {
+            lines.tell(&events.finding(now, finding))?;
         }
-        Ok(())
+        lines.tell(&Listing::new("control.completed", now, completed(manifest, digest, dir)))?;
+        Ok(lines.flush()?)
     }
 
     fn event(&mut self, event: &'static str, body: impl Serialize) -> io::Result<()> {
-        match &mut self.out {
-            Out::Text => Ok(()),
-            Out::Jsonl(lines) => {
-                lines.write(&Listing::new(event, Timestamp::now(), body))?;
-                lines.flush()
-            }
-        }
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        lines.tell(&Listing::new(event, Timestamp::now(), body))?;
+        lines.flush()
     }
 
     fn start(&mut self, resumed: bool) -> io::Result<()> {
         let (run, control, done) = (self.run, self.control.clone(), self.done);
-        if matches!(self.out, Out::Text) {
+        if self.lines.is_none() {
             let what = if resumed { "goes on" } else { "begins" };
             let (declared, tiles) = (self.declared, self.tiles);
             writeln!(
@@ -182,7 +198,7 @@ impl Listener for Telling {
                 self.event("control.tile", Tile { run, tile, tiles, attempts, ledger })
             }
             What::Paused { until } => {
-                if matches!(self.out, Out::Text) {
+                if self.lines.is_none() {
                     self.bar
                         .suspend(|| writeln!(output::aside(), "outside of the hours until {until:.0}"))?;
                 }

@@ -16,7 +16,7 @@ use super::output::{self, Place};
 use super::sweep::States;
 use super::{Failure, Status};
 use crate::config::file::{Config, load_allowlist};
-use crate::evidence::bundle::OBSERVATIONS;
+use crate::evidence::bundle::{MANIFEST, OBSERVATIONS, WORK};
 use crate::evidence::surveyed::survey_of;
 use crate::evidence::verify::{Against, verify};
 use crate::import::error::{Fault, ImportError, Place as At};
@@ -102,7 +102,7 @@ pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
     if name == "-" {
         return Ok(read("standard input", io::stdin().lock(), wanted)?);
     }
-    if path.is_dir() {
+    if path.join(MANIFEST).exists() || path.join(WORK).exists() {
         return read_bundle(path);
     }
     let unreadable = |cause| {
