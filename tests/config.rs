@@ -239,22 +239,22 @@ fn keys_that_nobody_knows() {
         "[scope]\nnetwroks = [\"198.18.0.0/16\"]\n",
         &[
             "c.toml:2:1: unknown key `netwroks` in [scope]; did you mean `networks`? known here: networks, files, \
-             inventory, exclude, exclude_files, owner",
+             inventory, exclude, excluded, exclude_files, owner",
         ],
     );
     check(
         "[scop]\nx = 1\n\n[zzz]\n",
         &[
             "c.toml:1:2: unknown key `scop` at the top level; did you mean `scope`? known here: scope, sweep, watch, allow, expect, grade, alerting, \
-             maintenance, store, heartbeat, sink, route",
-            "c.toml:4:2: unknown key `zzz` at the top level; known here: scope, sweep, watch, allow, expect, grade, alerting, maintenance, store, heartbeat, sink, route",
+             maintenance, store, control, heartbeat, sink, route",
+            "c.toml:4:2: unknown key `zzz` at the top level; known here: scope, sweep, watch, allow, expect, grade, alerting, maintenance, store, control, heartbeat, sink, route",
         ],
     );
     check(
         &allow("expirs = 2027-03-31\n"),
         &[
             "c.toml:6:1: unknown key `expirs` in [[allow]]; did you mean `expires`? known here: hosts, ports, reason, \
-           owner, expires, warn_before",
+           owner, id, approver, compensating, expires, warn_before",
         ],
     );
 }
@@ -456,7 +456,7 @@ fn a_byte_order_mark_and_carriage_returns_move_nothing() {
         "\u{feff}swep = 1",
         &[
             "c.toml:1:1: unknown key `swep` at the top level; did you mean `sweep`? known here: scope, sweep, watch, allow, expect, grade, alerting, \
-             maintenance, store, heartbeat, sink, route",
+             maintenance, store, control, heartbeat, sink, route",
         ],
     );
 }
@@ -499,4 +499,31 @@ proptest! {
     fn survives_noise(text in "[\\[\\]a-c\"'=.,{}#\n0-9 :\\-]{0,80}") {
         reads_to_the_end(&text);
     }
+}
+
+/// `[control]`, whole; and what is wrong with each of its values.
+#[test]
+fn a_control_run() {
+    let text = "[control]\nid = \"NET-01\"\ntitle = \"t\"\nframeworks = [\"PCI DSS 4.0.1 1.2.5\"]\nfrequency = \"quarterly\"\n\
+                owner = \"o\"\nperformer = \"p\"\nreviewer = \"r\"\nhours = [\"22:00-05:00\"]\ntimezone = \"Europe/Berlin\"\n\
+                ports = \"1-1024\"\nrate_max = 20_000\nattempts = 2\ntile = 1_000_000\n";
+    let control = Config::parse(&Source::new("c.toml", text)).expect("a configuration").control;
+    assert_eq!((control.id.as_str(), control.attempts), ("NET-01", 2));
+    assert_eq!(control.opening.hours[0].to_string(), "22:00-05:00");
+    assert_eq!(control.settings.ports.expect("ports").len(), 1024);
+    check(
+        "[control]\nhours = [\"22:00\"]\ntimezone = \"Mars\"\nattempts = 0\ntile = 5\nsigning_key = \"k\"\n",
+        &[
+            "c.toml:1:1: `id` is missing in [control]; add id = \"NET-01\"",
+            "c.toml:2:10: `22:00` names no hours of the day; write 22:00-05:00",
+            "c.toml:3:12: `Mars` is no time zone that this system knows; write the name of a place, such as \
+             Europe/Berlin, or UTC",
+            "c.toml:4:12: `attempts` must be a whole number from 1 to 10, but the number 0 stands here; write attempts = 3",
+            "c.toml:5:8: `tile` must be a whole number from 1000 to 134217728, but the number 5 stands here; write tile = \
+             1_000_000",
+            "c.toml:6:1: unknown key `signing_key` in [control]; did you mean `signing_key_file`? known here: id, title, \
+             frequency, owner, performer, reviewer, frameworks, hours, timezone, attempts, tile, signing_key_file, \
+             ports, rate_max, host_rate, network_rate, tries, engine, interface, banner",
+        ],
+    );
 }
