@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, BufWriter, Write as _};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::ControlError;
 use super::run::{Listener, Run};
 use super::workplace::{Workplace, failed};
 use crate::evidence::bundle::{
-    ALLOWLIST, JOURNAL, LIST, MANIFEST, OBSERVATIONS, SIGNATURE, SUMS, digests, sums, write,
+    ALLOWLIST, JOURNAL, LIST, MANIFEST, OBSERVATIONS, REPORT, SIGNATURE, SUMS, digests, sums, write,
 };
 use crate::evidence::compare::compare;
 use crate::evidence::digest::Digest;
@@ -23,6 +23,7 @@ use crate::evidence::list;
 use crate::evidence::manifest::{Completeness, Integrity, Manifest, Pause, Times, UnwatchedPort};
 use crate::evidence::plan::{Plan, SCHEMA};
 use crate::evidence::recount::Recount;
+use crate::evidence::report;
 use crate::evidence::sign::Signer;
 use crate::policy::evaluate::evaluate;
 use crate::sweep::ledger::Ledger;
@@ -64,11 +65,7 @@ pub fn conclude(
     workplace.write(ALLOWLIST, as_toml(allowlist.allowances()).as_bytes())?;
     let listed = list::csv(&recount, &findings, &request.gathered.names);
     workplace.write(LIST, &listed.map_err(|cause| workplace.unwritable(LIST, cause))?)?;
-    let files = digests(workplace.dir()).map_err(|(path, cause)| failed("read", &path, cause))?;
-    let text =
-        fs::read(workplace.dir().join(JOURNAL)).map_err(|cause| workplace.unwritable(JOURNAL, cause))?;
-    let (_, journal_head) = journal::parse(&workplace.dir().join(JOURNAL), &text)?;
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         schema: SCHEMA.to_owned(),
         plan: plan.clone(),
         conclusion,
@@ -80,14 +77,18 @@ pub fn conclude(
         comparison,
         unwatched_ports: unwatched(&recount, &request.watched_ports),
         integrity: Integrity {
-            files: files.clone(),
+            // The report is one of them.
+            files: Vec::new(),
             merkle_root: recount.tree.root(),
             lines: recount.tree.leaves(),
-            journal_head,
+            journal_head: journal_head(workplace)?,
             key: key.reveal().to_owned(),
             signer: signer.map(Signer::fingerprint),
         },
     };
+    report(workplace, &manifest, &recount)?;
+    let files = digests(workplace.dir()).map_err(|(path, cause)| failed("read", &path, cause))?;
+    manifest.integrity.files.clone_from(&files);
     let bytes =
         serde_json::to_vec_pretty(&manifest).map_err(|cause| workplace.unwritable(MANIFEST, cause.into()))?;
     let digest = Digest::of(&bytes);
@@ -114,6 +115,22 @@ fn gather(workplace: &Workplace, plan: &Plan, entries: &[Entry]) -> Result<Recou
     let file = File::open(&path).map_err(|cause| failed("read", &path, cause))?;
     Recount::of(plan, &tiles, BufReader::new(file))
         .map_err(|cause| ControlError::Recount { dir: workplace.dir().to_owned(), cause })
+}
+
+fn journal_head(workplace: &Workplace) -> Result<Digest, ControlError> {
+    let path = workplace.dir().join(JOURNAL);
+    let text = fs::read(&path).map_err(|cause| failed("read", &path, cause))?;
+    Ok(journal::parse(&path, &text)?.1)
+}
+
+/// Writes what people read.
+fn report(workplace: &Workplace, manifest: &Manifest, recount: &Recount) -> Result<(), ControlError> {
+    let written = write(workplace.dir(), REPORT, |file| {
+        let mut out = BufWriter::new(file);
+        report::write(manifest, recount, &mut out)?;
+        out.flush()
+    });
+    written.map_err(|cause| workplace.unwritable(REPORT, cause))
 }
 
 fn reports(entries: &[Entry]) -> impl Iterator<Item = &Report> {

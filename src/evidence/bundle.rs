@@ -33,7 +33,7 @@ pub const SIGN_OFFS: &str = "signoff";
 pub const WORK: &str = "work";
 
 /// The files whose digests stand in the manifest.
-pub const CONTENTS: [&str; 5] = [ALLOWLIST, JOURNAL, OBSERVATIONS, LIST, PLAN];
+pub const CONTENTS: [&str; 6] = [ALLOWLIST, JOURNAL, OBSERVATIONS, LIST, PLAN, REPORT];
 
 /// The digests of the contents, sorted by name.
 ///

@@ -22,6 +22,7 @@ pub mod merkle;
 pub mod observation;
 pub mod plan;
 pub mod recount;
+pub mod report;
 pub mod sign;
 pub mod sign_off;
 pub mod verify;
