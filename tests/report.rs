@@ -32,7 +32,7 @@ fn all<'d>(page: &'d Html, selector: &str) -> Vec<ElementRef<'d>> {
 }
 
 fn text(element: ElementRef<'_>) -> String {
-    element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+    element.text().collect::<Vec<_>>().join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn said(page: &Html, selector: &str) -> String {

@@ -25,7 +25,7 @@ pub(super) fn draw(map: &HeatMap) -> String {
     let ports = cell * map.ports.len() as f64;
     let width = LEFT + ports + if others { GAP + OTHERS } else { 0.0 } + RIGHT;
     let height = TOP + HEIGHT * map.rows.len() as f64 + 2.0;
-    let mut svg = Svg::new("heat", "heat", (width as u32, height as u32), &title(map), &description(map));
+    let mut svg = Svg::new("heat-chart", "heat", (width as u32, height as u32), &title(map), &description(map));
     for (port, column) in map.ports.iter().zip(0_u32..) {
         let x = LEFT + cell * f64::from(column) + cell / 2.0 + 3.0;
         let name = service(*port).map_or_else(String::new, |service| format!(" {}", service.name));
