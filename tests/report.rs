@@ -62,6 +62,7 @@ fn nothing_gets_out_of_its_element() {
         let (manifest, recount) = run(&hostile);
         let text = html(&manifest, &recount).expect("a page");
         assert!(!text.chars().any(|letter| letter != '\n' && is_unfit(letter)), "{hostile:?}");
+        keep("hostile.html", &text);
         let page = Html::parse_document(&text);
         assert!(page.errors.is_empty(), "{hostile:?}: {:?}", page.errors);
         assert_eq!(skeleton(&page), expected, "{hostile:?}");
@@ -147,8 +148,10 @@ fn every_verdict_has_a_word_a_sign_and_a_reason() {
 
 #[test]
 fn a_small_report_says_all_of_this() {
-    let (manifest, recount) = run("word");
-    let page = Html::parse_document(&html(&manifest, &recount).expect("a page"));
+    let (manifest, recount) = run("a few words");
+    let page = html(&manifest, &recount).expect("a page");
+    keep("small.html", &page);
+    let page = Html::parse_document(&page);
     let mut words = String::new();
     for line in all(&page, "h1, h2, h3, p, li, dt, dd, caption, tr, summary, figcaption, pre, svg[role=img]")
     {
@@ -168,13 +171,18 @@ fn ten_thousand_findings_are_all_there() {
     assert_eq!(all(&page, ".findings tbody tr").len(), 10_000);
     assert_eq!(all(&page, "table.findings").len(), 100);
     assert!(text.len() < 10 << 20, "{} bytes", text.len());
-    if let Ok(path) = std::env::var("PORTREEVE_REPORT_TO") {
-        std::fs::write(path, &text).expect("room");
-    }
+    keep("large.html", &text);
     let mut pieces = Pieces::default();
     write(&manifest, &recount, &mut pieces).expect("a page");
     assert_eq!(pieces.bytes, text.len());
     assert!(pieces.longest < 256 << 10, "{} bytes at once", pieces.longest);
+}
+
+/// Pages of runs that never were, for whoever wants to look at them: `PORTREEVE_REPORT_TO` names a directory.
+fn keep(name: &str, page: &str) {
+    if let Some(dir) = std::env::var_os("PORTREEVE_REPORT_TO") {
+        std::fs::write(std::path::Path::new(&dir).join(name), page).expect("room");
+    }
 }
 
 #[derive(Default)]

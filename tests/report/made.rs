@@ -5,8 +5,6 @@ use std::fmt::Write as _;
 use portreeve::evidence::manifest::Manifest;
 use portreeve::evidence::observation::TargetLine;
 use portreeve::evidence::recount::Recount;
-use portreeve::policy::finding::Finding;
-use portreeve::policy::kind::FindingKind;
 use portreeve::sweep::report::Observation;
 use portreeve::sweep::verified::{Confirmation, Verification};
 use portreeve::target::state::{Reason, State};
@@ -91,7 +89,10 @@ pub fn manifest(text: &str, targets: &[(&str, u16)]) -> Value {
     let clock = json!({"synchronised": false, "max_error_us": 1500, "estimated_error_us": null});
     let performer = json!({"host": text, "version": "0.1.0", "program": DIGEST, "clock": clock});
     let reference = json!({"run": "01M8BDHW0QFJ4RD9F8T8T8259Y", "manifest": DIGEST});
-    let change = |ip: &str| json!({"fingerprint": "00000000000000000000000000000001", "ip": ip, "port": 22, "message": text});
+    let change = |ip: &str| {
+        let fingerprint = "00000000000000000000000000000001";
+        json!({"fingerprint": fingerprint, "ip": ip, "port": 22, "message": text})
+    };
     let exception = |id: &str, expires: Option<&str>, expired: bool| {
         json!({"id": id, "hosts": ["198.18.0.10", "2001:db8::/64"], "ports": "22,8000-8100", "reason": text,
             "owner": text, "approver": text, "compensating": text, "expires": expires, "expired": expired,
@@ -149,9 +150,4 @@ pub fn manifest(text: &str, targets: &[(&str, u16)]) -> Value {
         "integrity": {"files": [], "merkle_root": DIGEST, "lines": 35, "journal_head": DIGEST,
             "key": "af60272d828f7889", "signer": text}
     })
-}
-
-/// A finding that is about no target.
-pub fn note(finding: &Finding) -> Finding {
-    Finding { kind: FindingKind::AllowanceUnused, ip: None, port: None, ..finding.clone() }
 }

@@ -118,7 +118,7 @@ fn finding_row<'a>(finding: &&'a Finding, seen: &HashMap<(IpAddr, u16), Timestam
         verification: finding.verification.map_or("", in_words),
         protocol: finding.banner.as_ref().map(|banner| banner.protocol.as_str()),
         banner: finding.banner.as_ref().map(|banner| String::from(banner.text.clone())),
-        first_seen: moment(time.unwrap_or(finding.first_seen)),
+        first_seen: moment(time.unwrap_or(finding.first_seen)).trim_end_matches(" UTC").to_owned(),
     }
 }
 
