@@ -1,6 +1,7 @@
 //! Runs that never were: manifests and observations with everything on the page in them.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use portreeve::evidence::manifest::Manifest;
 use portreeve::evidence::observation::TargetLine;
@@ -69,13 +70,14 @@ fn finding(text: &str, ip: &str, port: u16, number: usize) -> Value {
     let severity = ["critical", "high", "medium", "low"][number % 4];
     let mut fingerprint = String::new();
     let _ = write!(fingerprint, "{number:032x}");
+    let target = SocketAddr::new(ip.parse().expect(ip), port);
     json!({
         "kind": "exposure", "fingerprint": fingerprint, "severity": severity, "ip": ip, "names": [text, "db"],
         "port": port, "transport": "tcp", "service": "mysql", "rule": "default-closed", "verified": true,
         "verification": "verified", "conduct": null, "owner": text,
         "banner": {"protocol": "mysql", "text": text},
         "first_seen": "2026-11-26T07:54:33.060Z", "last_seen": "2026-11-26T07:54:33.060Z",
-        "message": format!("{ip}:{port}/tcp (mysql) is open, not allowed: {text}")
+        "message": format!("{target}/tcp (mysql) is open, not allowed: {text}")
     })
 }
 
