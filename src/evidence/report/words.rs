@@ -26,7 +26,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     match part as f64 * 100.0 / whole as f64 {
         share if share < 0.01 => "< 0.01 %".to_owned(),
         share if share > 99.99 => "> 99.99 %".to_owned(),
-        share if share < 1.0 || share > 99.0 => format!("{share:.2} %"),
+        share if !(1.0..=99.0).contains(&share) => format!("{share:.2} %"),
         share => format!("{share:.1} %"),
     }
 }
