@@ -222,9 +222,7 @@ fn a_full_disk_is_no_report() {
 #[test]
 fn a_run_that_found_nothing_says_so() {
     let mut value = manifest("word", &[]);
-    for absent in ["comparison"] {
-        value.as_object_mut().expect("an object").remove(absent);
-    }
+    value.as_object_mut().expect("an object").remove("comparison");
     value["exceptions"] = serde_json::json!([]);
     value["unwatched_ports"] = serde_json::json!([]);
     value["time"]["pauses"] = serde_json::json!([]);
