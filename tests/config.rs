@@ -504,9 +504,22 @@ proptest! {
 /// `[control]`, whole; and what is wrong with each of its values.
 #[test]
 fn a_control_run() {
-    let text = "[control]\nid = \"NET-01\"\ntitle = \"t\"\nframeworks = [\"PCI DSS 4.0.1 1.2.5\"]\nfrequency = \"quarterly\"\n\
-                owner = \"o\"\nperformer = \"p\"\nreviewer = \"r\"\nhours = [\"22:00-05:00\"]\ntimezone = \"Europe/Berlin\"\n\
-                ports = \"1-1024\"\nrate_max = 20_000\nattempts = 2\ntile = 1_000_000\n";
+    let text = "
+        [control]
+        id = \"NET-01\"
+        title = \"t\"
+        frameworks = [\"PCI DSS 4.0.1 1.2.5\"]
+        frequency = \"quarterly\"
+        owner = \"o\"
+        performer = \"p\"
+        reviewer = \"r\"
+        hours = [\"22:00-05:00\"]
+        timezone = \"Europe/Berlin\"
+        ports = \"1-1024\"
+        rate_max = 20_000
+        attempts = 2
+        tile = 1_000_000
+    ";
     let control = Config::parse(&Source::new("c.toml", text)).expect("a configuration").control;
     assert_eq!((control.id.as_str(), control.attempts), ("NET-01", 2));
     assert_eq!(control.opening.hours[0].to_string(), "22:00-05:00");
@@ -518,7 +531,8 @@ fn a_control_run() {
             "c.toml:2:10: `22:00` names no hours of the day; write 22:00-05:00",
             "c.toml:3:12: `Mars` is no time zone that this system knows; write the name of a place, such as \
              Europe/Berlin, or UTC",
-            "c.toml:4:12: `attempts` must be a whole number from 1 to 10, but the number 0 stands here; write attempts = 3",
+            "c.toml:4:12: `attempts` must be a whole number from 1 to 10, but the number 0 stands here; write \
+             attempts = 3",
             "c.toml:5:8: `tile` must be a whole number from 1000 to 134217728, but the number 5 stands here; write tile = \
              1_000_000",
             "c.toml:6:1: unknown key `signing_key` in [control]; did you mean `signing_key_file`? known here: id, title, \

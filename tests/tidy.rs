@@ -56,7 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config::file",
         ],
     ),
-    ("control", &["sync", "target", "sweep", "policy", "config", "job", "evidence"]),
+    ("control", &["sync", "target", "sweep", "policy", "sink::nmap", "config", "job", "evidence"]),
     ("watch", &["sync", "link", "target", "sweep", "policy", "alert", "store", "sink", "config", "job"]),
     (
         "cli",

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write as _};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::ControlError;
 use super::run::{Listener, Run};
 use super::workplace::{Workplace, failed};
 use crate::evidence::bundle::{
-    ALLOWLIST, JOURNAL, LIST, MANIFEST, NMAP, OBSERVATIONS, SIGNATURE, SUMS, digests, sums, write,
+    ALLOWLIST, JOURNAL, LIST, MANIFEST, NMAP, OBSERVATIONS, REPORT, SIGNATURE, SUMS, digests, sums, write,
 };
 use crate::evidence::compare::compare;
 use crate::evidence::digest::Digest;
@@ -21,8 +21,9 @@ use crate::evidence::journal::{self, ClockState, Entry, Performer, What, active,
 use crate::evidence::judge::judge;
 use crate::evidence::list;
 use crate::evidence::manifest::{Completeness, Integrity, Manifest, Pause, Times, UnwatchedPort};
-use crate::evidence::plan::{Plan, SCHEMA};
+use crate::evidence::plan::{RunReference, SCHEMA};
 use crate::evidence::recount::Recount;
+use crate::evidence::report;
 use crate::evidence::sign::Signer;
 use crate::evidence::surveyed;
 use crate::policy::evaluate::evaluate;
@@ -47,59 +48,77 @@ pub fn conclude(
         tiles_done(run.entries()).iter().for_each(|done| ledger.add(&done.ledger));
         run.enter_journal(listener, now, What::Concluded { ledger })?;
     }
+    let recount = gather(&run)?;
+    let manifest = state(&run, &recount, signer, clock)?;
+    write_contents(&run, &recount, &manifest)?;
+    seal(run, manifest, signer)
+}
+
+/// All that the bundle says, but for the digests of files that are not there yet.
+fn state(
+    run: &Run<'_>,
+    recount: &Recount,
+    signer: Option<&Signer>,
+    clock: ClockState,
+) -> Result<Manifest, ControlError> {
     let (request, workplace, plan, key, scope) = run.parts();
     let entries = run.entries();
-    let recount = gather(workplace, plan, entries)?;
-    let completed = entries.last().map_or(now, |entry| entry.time);
-    let allowlist = request.allowlist;
+    let time = times(entries, clock);
     let known = recount.verifications.clone();
     let complete = recount.ledger.unknown == 0;
-    let findings = evaluate(&recount.opens, allowlist, known, scope, complete, completed);
+    let findings = evaluate(&recount.opens, request.allowlist, known, scope, complete, time.completed);
     let findings: Vec<_> = findings.with_names(&request.gathered.names).iter().collect();
-    let exceptions = exceptions(allowlist, &recount.opens, scope, completed);
-    let unresolved = &plan.scope.unresolved;
-    let conclusion = judge(&recount.ledger, &recount.unknown_reasons, unresolved, &findings, &exceptions);
-    let comparison = request
-        .previous
-        .as_ref()
-        .map(|(older, reference)| compare(reference.clone(), &older.findings, &findings, scope, &recount));
-    workplace.write(ALLOWLIST, as_toml(allowlist.allowances()).as_bytes())?;
-    let listed = list::csv(&recount, &findings, &request.gathered.names);
-    workplace.write(LIST, &listed.map_err(|cause| workplace.unwritable(LIST, cause))?)?;
-    write_nmap(
-        workplace,
-        &surveyed::About {
-            plan,
-            tiles: &tiles_done(entries),
-            recount: &recount,
-            times: (entries.first().map_or(completed, |entry| entry.time), completed),
-            names: &request.gathered.names,
-        },
-    )?;
-    let files = digests(workplace.dir()).map_err(|(path, cause)| failed("read", &path, cause))?;
-    let text =
-        fs::read(workplace.dir().join(JOURNAL)).map_err(|cause| workplace.unwritable(JOURNAL, cause))?;
-    let (_, journal_head) = journal::parse(&workplace.dir().join(JOURNAL), &text)?;
-    let manifest = Manifest {
+    let exceptions = exceptions(request.allowlist, &recount.opens, scope, time.completed);
+    let (reasons, unresolved) = (&recount.unknown_reasons, &plan.scope.unresolved);
+    let conclusion = judge(&recount.ledger, reasons, unresolved, &findings, &exceptions);
+    let against = |(older, reference): &(Manifest, RunReference)| {
+        compare(reference.clone(), &older.findings, &findings, scope, recount)
+    };
+    Ok(Manifest {
         schema: SCHEMA.to_owned(),
         plan: plan.clone(),
         conclusion,
-        time: times(entries, completed, clock),
+        time,
         vantages: vantages(entries),
-        completeness: completeness(entries, &recount, scope.hosts()),
+        completeness: completeness(entries, recount, scope.hosts()),
+        comparison: request.previous.as_ref().map(against),
         findings,
         exceptions,
-        comparison,
-        unwatched_ports: unwatched(&recount, &request.watched_ports),
+        unwatched_ports: unwatched(recount, &request.watched_ports),
         integrity: Integrity {
-            files: files.clone(),
+            // The report is one of them, and says what stands here.
+            files: Vec::new(),
             merkle_root: recount.tree.root(),
             lines: recount.tree.leaves(),
-            journal_head,
+            journal_head: journal_head(workplace)?,
             key: key.reveal().to_owned(),
             signer: signer.map(Signer::fingerprint),
         },
-    };
+    })
+}
+
+/// Writes the files that are made of what was counted.
+fn write_contents(run: &Run<'_>, recount: &Recount, manifest: &Manifest) -> Result<(), ControlError> {
+    let (request, workplace, plan, ..) = run.parts();
+    let names = &request.gathered.names;
+    workplace.write(ALLOWLIST, as_toml(request.allowlist.allowances()).as_bytes())?;
+    let listed = list::csv(recount, &manifest.findings, names);
+    workplace.write(LIST, &listed.map_err(|cause| workplace.unwritable(LIST, cause))?)?;
+    let times = (manifest.time.started, manifest.time.completed);
+    let tiles = &manifest.completeness.tiles;
+    write_nmap(workplace, &surveyed::About { plan, tiles, recount, times, names })?;
+    write_report(workplace, manifest, recount)
+}
+
+/// Signs, and ends the run. From the moment that the manifest is there, the bundle is whole.
+fn seal(
+    run: Run<'_>,
+    mut manifest: Manifest,
+    signer: Option<&Signer>,
+) -> Result<(Manifest, Digest), ControlError> {
+    let workplace = run.into_workplace();
+    let files = digests(workplace.dir()).map_err(|(path, cause)| failed("read", &path, cause))?;
+    manifest.integrity.files.clone_from(&files);
     let bytes =
         serde_json::to_vec_pretty(&manifest).map_err(|cause| workplace.unwritable(MANIFEST, cause.into()))?;
     let digest = Digest::of(&bytes);
@@ -108,13 +127,14 @@ pub fn conclude(
         workplace.write(SIGNATURE, signer.sign(&bytes)?.as_bytes())?;
     }
     workplace.write(MANIFEST, &bytes)?;
-    run.into_workplace().leave()?;
+    workplace.leave()?;
     Ok((manifest, digest))
 }
 
 /// Puts the lines of all tiles into one file, and counts what is in it then.
-fn gather(workplace: &Workplace, plan: &Plan, entries: &[Entry]) -> Result<Recount, ControlError> {
-    let tiles = tiles_done(entries);
+fn gather(run: &Run<'_>) -> Result<Recount, ControlError> {
+    let (_, workplace, plan, ..) = run.parts();
+    let tiles = tiles_done(run.entries());
     let gathered = write(workplace.dir(), OBSERVATIONS, |file| {
         tiles.iter().try_for_each(|done| {
             io::copy(&mut File::open(workplace.tile(done.tile))?, file)?;
@@ -140,6 +160,22 @@ fn write_nmap(workplace: &Workplace, about: &surveyed::About<'_>) -> Result<(), 
         out.flush()
     });
     written.map_err(|cause| workplace.unwritable(NMAP, cause))
+}
+
+fn journal_head(workplace: &Workplace) -> Result<Digest, ControlError> {
+    let path = workplace.dir().join(JOURNAL);
+    let text = fs::read(&path).map_err(|cause| failed("read", &path, cause))?;
+    Ok(journal::parse(&path, &text)?.1)
+}
+
+/// Writes what people read.
+fn write_report(workplace: &Workplace, manifest: &Manifest, recount: &Recount) -> Result<(), ControlError> {
+    let written = write(workplace.dir(), REPORT, |file| {
+        let mut out = BufWriter::new(file);
+        report::write(manifest, recount, &mut out)?;
+        out.flush()
+    });
+    written.map_err(|cause| workplace.unwritable(REPORT, cause))
 }
 
 fn reports(entries: &[Entry]) -> impl Iterator<Item = &Report> {
@@ -184,7 +220,7 @@ fn completeness(entries: &[Entry], recount: &Recount, hosts: u64) -> Completenes
     }
 }
 
-fn times(entries: &[Entry], completed: Timestamp, clock_at_end: ClockState) -> Times {
+fn times(entries: &[Entry], clock_at_end: ClockState) -> Times {
     let performers: Vec<Performer> = entries
         .iter()
         .filter_map(|entry| match &entry.what {
@@ -192,7 +228,9 @@ fn times(entries: &[Entry], completed: Timestamp, clock_at_end: ClockState) -> T
             _ => None,
         })
         .collect();
-    let started = entries.first().map_or(completed, |entry| entry.time);
+    let at = |entry: Option<&Entry>| entry.map_or(Timestamp::UNIX_EPOCH, |entry| entry.time);
+    // Whoever concludes has written entries.
+    let (started, completed) = (at(entries.first()), at(entries.last()));
     let active_ms = u64::try_from(active(entries).as_millis()).unwrap_or(u64::MAX);
     Times { started, completed, active_ms, performers, pauses: pauses(entries), clock_at_end }
 }

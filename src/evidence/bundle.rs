@@ -33,7 +33,7 @@ pub const SIGN_OFFS: &str = "signoff";
 pub const WORK: &str = "work";
 
 /// The files whose digests stand in the manifest.
-pub const CONTENTS: [&str; 6] = [ALLOWLIST, JOURNAL, OBSERVATIONS, LIST, PLAN, NMAP];
+pub const CONTENTS: [&str; 7] = [ALLOWLIST, JOURNAL, OBSERVATIONS, LIST, PLAN, REPORT, NMAP];
 
 /// The digests of the contents, sorted by name.
 ///
