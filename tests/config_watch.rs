@@ -21,9 +21,9 @@ use portreeve::policy::expectation::Expectation;
 use portreeve::policy::grade::{Grade, Grades};
 use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::options::{
-    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, LineFormat,
-    PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport,
-    TlsOptions, Url, WebhookOptions,
+    AlertmanagerOptions, BulkAccess, BulkOptions, EmailOptions, Encryption, ExecOptions, FileOptions,
+    HttpOptions, LineFormat, PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions,
+    SplunkOptions, SyslogOptions, SyslogTransport, TlsOptions, Url, WebhookOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use portreeve::target::ports::Severity;
@@ -225,6 +225,116 @@ fn webhook() -> WebhookOptions {
     }
 }
 
+/// The sinks that gather events.
+fn gatherers() -> [SinkKind; 3] {
+    let http = |url: &str| HttpOptions {
+        url: Url::Written(url.to_owned()),
+        networks: Vec::new(),
+        tls: TlsOptions::default(),
+    };
+    let splunk = SplunkOptions {
+        http: HttpOptions {
+            networks: vec!["198.18.0.0/24".parse().expect("a network")],
+            tls: with_ca(),
+            ..http("https://splunk.example.net:8088")
+        },
+        token: secret("splunk-token"),
+        index: Some("sec_exposure".to_owned()),
+        source: Some("portreeve-dc1".to_owned()),
+        source_type: Some("portreeve".to_owned()),
+        host: Some("dc1".to_owned()),
+        acknowledge: true,
+    };
+    let elastic = BulkOptions {
+        http: http("https://elastic.example.net:9200"),
+        index: "logs-portreeve-default".to_owned(),
+        access: BulkAccess::ApiKey(secret("elastic-api-key")),
+    };
+    let search = BulkOptions {
+        http: http("https://search.example.net:9200"),
+        index: "portreeve".to_owned(),
+        access: BulkAccess::Basic { user: "portreeve".to_owned(), password: secret("search-password") },
+    };
+    [SinkKind::Splunk(splunk), SinkKind::Elasticsearch(elastic), SinkKind::OpenSearch(search)]
+}
+
+#[test]
+fn mistakes_of_sinks_that_gather_events_are_told_at_their_places() {
+    let sink = |kind: &str, rest: &str| format!("[[sink]]\nname = \"s\"\nkind = \"{kind}\"\n{rest}");
+    let url = "url = \"https://siem.example.net:8088\"\n";
+    check(
+        &sink("splunk", url),
+        &["c.toml:1:1: `token_file` is missing in [[sink]]; add token_file = \"secrets/siem-token\""],
+    );
+    check(
+        &sink("elasticsearch", "api_key_file = \"k\"\n"),
+        &[
+            "c.toml:1:1: `url` is missing in [[sink]]; add url = \"https://hook.example.net/portreeve\"",
+            "c.toml:1:1: `index` is missing in [[sink]]; add index = \"portreeve\"",
+        ],
+    );
+    check(
+        &sink("splunk", &format!("{url}token = \"hunter2\"\n")),
+        &[
+            "c.toml:5:1: `token` is a secret, and too many can read this file; put it into a file that only portreeve \
+         may read, and write token_file = \"secrets/...\" or token_file = \"credential:NAME\"",
+        ],
+    );
+    let itself = "this is a secret itself, where the name of its file should be; put it into a file that only \
+                  portreeve may read, and name that file here";
+    for written in ["Splunk x", "B5A79AAD-D822-46CC-80D1-819F80D7BFB0"] {
+        let text = sink("splunk", &format!("{url}token_file = \"{written}\"\n"));
+        check(&text, &[&format!("c.toml:5:14: {itself}")]);
+    }
+    let ways = "index = \"p\"\nuser = \"u\"\npassword_file = \"p\"\ntoken_file = \"t\"\n";
+    check(
+        &sink("opensearch", &format!("{url}{ways}")),
+        &["c.toml:8:1: `password_file` and `token_file` exclude each other; keep one of the two"],
+    );
+    check(
+        &sink("opensearch", &format!("{url}index = \"p\"\nuser = \"u\"\n")),
+        &[
+            "c.toml:6:1: `user` is of no use without `password_file`; add password_file = \"secrets/mail-password\"",
+        ],
+    );
+    check(
+        &sink("opensearch", &format!("{url}index = \"p\"\nuser = \"u:v\"\npassword_file = \"p\"\n")),
+        &["c.toml:6:8: a colon or a control character stands in the name of this user; write the name alone"],
+    );
+    for name in ["Upper", "-begins", "a/_bulk?x", "a b", "_all", "a,b", "<day>", "*", ".."] {
+        check(
+            &sink("elasticsearch", &format!("{url}index = \"{name}\"\n")),
+            &[&format!(
+                "c.toml:5:9: `{name}` is no name of an index; write small letters, digits, and -, _ or . between them, \
+             such as portreeve"
+            )],
+        );
+    }
+    let format =
+        |kind: &str, format: &str| sink(kind, &format!("{url}index = \"p\"\nformat = \"{format}\"\n"));
+    check(
+        &format("opensearch", "hec"),
+        &[
+            "c.toml:6:10: `hec` is no format for sinks of the kind opensearch; did you mean `ecs`? choose one of ecs, ocsf",
+        ],
+    );
+    check(&format("opensearch", "ocsf"), &[]);
+    check(
+        &format("elasticsearch", "ecs"),
+        &[
+            "c.toml:6:1: `format` is no key of a sink of the kind elasticsearch; remove it; sinks of the kind file or \
+         stdout or syslog or webhook or opensearch have it",
+        ],
+    );
+    check(
+        &sink("splunk", &format!("{url}token_file = \"t\"\nacknowledge = \"yes\"\nsoruce = \"x\"\n")),
+        &[
+            "c.toml:6:15: `acknowledge` must be true or false, but the text \"yes\" stands here; write acknowledge = true",
+            "c.toml:7:1: unknown key `soruce` in [[sink]]; did you mean `source`?",
+        ],
+    );
+}
+
 #[test]
 fn every_key_of_every_kind_of_sink_is_read() {
     let http = |url| HttpOptions { url, networks: Vec::new(), tls: TlsOptions::default() };
@@ -273,6 +383,7 @@ fn every_key_of_every_kind_of_sink_is_read() {
     };
     let file = FileOptions { path: PathBuf::from("/var/log/portreeve/events.jsonl") };
     let exec = ExecOptions { command: texts(&["/usr/local/bin/page", "--team", "netops"]) };
+    let [splunk, elastic, search] = gatherers();
     assert_eq!(
         full().sinks,
         [
@@ -289,6 +400,9 @@ fn every_key_of_every_kind_of_sink_is_read() {
             sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 167),
             sink("mail", SinkKind::Email(email), false, 175),
             sink("hook", SinkKind::Exec(exec), false, 187),
+            SinkOptions { format: LineFormat::Hec, ..sink("splunk", splunk, true, 192) },
+            SinkOptions { format: LineFormat::Ecs, ..sink("elastic", elastic, true, 204) },
+            SinkOptions { format: LineFormat::Ocsf, ..sink("search", search, true, 211) },
         ]
     );
 }
@@ -315,7 +429,7 @@ fn every_key_of_a_route_is_read() {
             list("network", &["syslog"]),
         ]
         .into(),
-        events: texts(&["siem", "journal"]),
+        events: texts(&["siem", "journal", "splunk", "elastic", "search"]),
         matches: vec![
             RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 200 },
             RouteMatch {
@@ -482,7 +596,7 @@ fn a_kind_that_is_not_known_is_one_mistake_and_a_secret_is_one_as_well() {
         "[[sink]]\nname = \"soc\"\nkind = \"chat\"\nurl = \"x\"\npassword = \"hunter2\"\nstorm = \"eech\"\n",
         &[
             "c.toml:3:8: `chat` is no kind of sink; choose one of file, stdout, syslog, webhook, slack, pagerduty, \
-             alertmanager, email, exec",
+             alertmanager, splunk, elasticsearch, opensearch, email, exec",
             "c.toml:6:9: `eech` is no way to tell a storm; did you mean `each`? choose one of each, digest",
         ],
     );

@@ -230,7 +230,7 @@ fn is_over(notice: &Notice) -> bool {
 fn why(delivery: Delivery) -> String {
     match delivery {
         Delivery::Retry { why, .. } | Delivery::Refused { why } => why,
-        Delivery::Delivered => String::new(),
+        Delivery::Delivered | Delivery::Untried => String::new(),
     }
 }
 
