@@ -20,6 +20,7 @@ use portreeve::sink::options::{
 use portreeve::sink::secret::SecretPlace;
 use portreeve::store::Store;
 use portreeve::store::error::StoreError;
+use portreeve::sync::{Ordering, SignalFlag};
 use portreeve::watch::bell::Bell;
 use portreeve::watch::desk::Desk;
 use portreeve::watch::messenger::Messenger;
@@ -532,7 +533,7 @@ fn kept(words: u128, keys: u128) -> (TempDir, PathBuf) {
 }
 
 fn desk_at(path: &Path) -> Desk {
-    let routes = Routes { classes: [].into(), events: vec![SINK.to_owned()], matches: Vec::new() };
+    let routes = Routes { classes: [].into(), events: Vec::new(), matches: Vec::new() };
     let rules = AlertRules::default();
     let sinks = [(SINK.to_owned(), true)].into();
     let standing = Standing { rules, routes, maintenance: Vec::new(), sinks };
@@ -691,7 +692,7 @@ fn what_is_bad_is_a_dead_letter_with_its_reason_and_holds_nothing_up() {
     }));
     let (_directory, path) = kept(50, 5);
     let desk = desk_at(&path);
-    assert_eq!(carry_all(&desk, Box::new(bulk_at(&receiver.url, LONG))), 1, "at once");
+    assert_eq!(carry_all(&desk, Box::new(bulk_at(&receiver.url, LONG))), 2, "as soon as they are due");
     assert_eq!(books(&desk), (50, 49, 0, 1));
     let letters = desk.with_store(|store| store.letters(9)).expect("letters");
     assert!(
@@ -722,6 +723,51 @@ fn a_receiver_that_was_away_gets_batches_when_it_is_back() {
     of_index(&index).is_all(2000);
     assert!(receiver.asked() <= 12 + 8, "{} requests", receiver.asked());
     assert!(seconds > 60, "it was left alone for a while, not for {seconds} s");
+}
+
+/// A channel that takes what it is handed, and notes how many at a time.
+struct Patient(Arc<Mutex<Vec<usize>>>);
+
+impl Channel for Patient {
+    fn batch(&self) -> usize {
+        10
+    }
+
+    fn linger(&self) -> Duration {
+        Duration::from_millis(800)
+    }
+
+    fn deliver(&mut self, messages: &[Message], _: jiff::Timestamp) -> Vec<Delivery> {
+        self.0.lock().expect("a list").push(messages.len());
+        vec![Delivery::Delivered; messages.len()]
+    }
+}
+
+#[test]
+fn the_first_of_a_batch_waits_a_little_for_others() {
+    let (_directory, path) = kept(0, 1);
+    let (desk, bell) = (desk_at(&path), Arc::new(Bell::default()));
+    let (time, stop) = (Time::new(Box::new(MachineTime)), SignalFlag::default());
+    let handed = Arc::new(Mutex::new(Vec::new()));
+    let messenger = messenger(Box::new(Patient(Arc::clone(&handed))));
+    std::thread::scope(|scope| {
+        scope.spawn(|| messenger.run(&desk, &bell, &time, &stop));
+        std::thread::sleep(Duration::from_millis(300));
+        for n in 0..3 {
+            let put: Result<usize, StoreError> =
+                desk.with_store(|store| store.write(|tx| tx.enqueue(&word(n, n), &[SINK])));
+            put.expect("a word");
+            bell.ring();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let began = Instant::now();
+        while books(&desk).2 > 0 && began.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+        bell.ring();
+    });
+    assert_eq!(*handed.lock().expect("a list"), [3]);
 }
 
 /// What a child does until it is killed or has carried all.

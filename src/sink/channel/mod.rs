@@ -1,9 +1,9 @@
 //! Ways out of the program: each kind of sink is one file, and all are the one trait [`Channel`].
 //!
-//! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps nothing:
-//! what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing here
-//! retries or asks what time it is. An attempt takes no longer than the channel's own timeout, and none of a batch
-//! begins after it.
+//! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps no
+//! message: what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing
+//! here tries again what has failed, or asks what time it is. An attempt takes no longer than the channel's own
+//! timeout, and none of a batch begins after it.
 
 pub mod alertmanager;
 mod batch;

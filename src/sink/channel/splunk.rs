@@ -1,10 +1,10 @@
 //! `splunk`: Splunk's HTTP Event Collector.
 //!
-//! A request has many envelopes, one behind the other, and is taken as a whole or not at all; where one of them is
-//! wrong, the answer has its number. That it was taken does not say that it will be found: an indexer may still lose it.
-//! Who wants to know asks for acknowledgements, where the token has them switched on. Then the next request goes when
-//! the last has been acknowledged, and what has been taken and is not acknowledged in time is asked for again instead
-//! of being sent again, for as long as a collector remembers.
+//! A request has many envelopes, one behind the other, and is taken as a whole or not at all; where one is wrong, the
+//! answer has its number. That it was taken does not say that it will be found: an indexer may still lose it. Who wants
+//! to know asks for acknowledgements, where the token has them switched on. Then the next request goes when the last
+//! has been acknowledged, and what has been taken and is not acknowledged in time is asked for again instead of being
+//! sent again, for as long as a collector remembers.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
