@@ -319,8 +319,9 @@ fn what_a_bulk_api_cannot_have_is_told_at_its_place() {
             )],
         );
     }
-    let format =
-        |kind: &str, format: &str| sink(kind, &format!("{GATHERS}index = \"p\"\nformat = \"{format}\"\n"));
+    let format = |kind: &str, format: &str| {
+        gatherer(kind, &format!("{GATHERS}index = \"p\"\nformat = \"{format}\"\n"))
+    };
     check(
         &format("opensearch", "hec"),
         &["c.toml:6:10: `hec` is no format for sinks of the kind opensearch; choose one of ecs, ocsf"],
