@@ -95,7 +95,7 @@ fn why(delivery: Delivery) -> (bool, String) {
     match delivery {
         Delivery::Retry { why, .. } => (true, why),
         Delivery::Refused { why } => (false, why),
-        Delivery::Delivered => panic!("delivered"),
+        Delivery::Delivered | Delivery::Untried => panic!("{delivery:?}"),
     }
 }
 

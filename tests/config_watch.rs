@@ -21,9 +21,9 @@ use portreeve::policy::expectation::Expectation;
 use portreeve::policy::grade::{Grade, Grades};
 use portreeve::policy::kind::{FindingKind, Rule};
 use portreeve::sink::options::{
-    AlertmanagerOptions, EmailOptions, Encryption, ExecOptions, FileOptions, HttpOptions, LineFormat,
-    PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions, SyslogOptions, SyslogTransport,
-    TlsOptions, Url, WebhookOptions,
+    AlertmanagerOptions, BulkAccess, BulkOptions, EmailOptions, Encryption, ExecOptions, FileOptions,
+    HttpOptions, LineFormat, PAGERDUTY_URL, PagerDutyOptions, SinkKind, SinkOptions, SlackOptions,
+    SplunkOptions, SyslogOptions, SyslogTransport, TlsOptions, Url, WebhookOptions,
 };
 use portreeve::sink::secret::SecretPlace;
 use portreeve::target::ports::Severity;
@@ -225,6 +225,125 @@ fn webhook() -> WebhookOptions {
     }
 }
 
+/// The sinks that gather events.
+fn gatherers() -> [SinkKind; 3] {
+    let http = |url: &str| HttpOptions {
+        url: Url::Written(url.to_owned()),
+        networks: Vec::new(),
+        tls: TlsOptions::default(),
+    };
+    let splunk = SplunkOptions {
+        http: HttpOptions {
+            networks: vec!["198.18.0.0/24".parse().expect("a network")],
+            tls: with_ca(),
+            ..http("https://splunk.example.net:8088")
+        },
+        token: secret("splunk-token"),
+        index: Some("sec_exposure".to_owned()),
+        source: Some("portreeve-dc1".to_owned()),
+        source_type: Some("portreeve".to_owned()),
+        host: Some("dc1".to_owned()),
+        acknowledge: true,
+    };
+    let elastic = BulkOptions {
+        http: http("https://elastic.example.net:9200"),
+        index: "logs-portreeve-default".to_owned(),
+        access: BulkAccess::ApiKey(secret("elastic-api-key")),
+    };
+    let search = BulkOptions {
+        http: http("https://search.example.net:9200"),
+        index: "portreeve".to_owned(),
+        access: BulkAccess::Basic { user: "portreeve".to_owned(), password: secret("search-password") },
+    };
+    [SinkKind::Splunk(splunk), SinkKind::Elasticsearch(elastic), SinkKind::OpenSearch(search)]
+}
+
+/// Where sinks are in tests that gather events.
+const GATHERS: &str = "url = \"https://siem.example.net:8088\"\n";
+
+fn gatherer(kind: &str, rest: &str) -> String {
+    format!("[[sink]]\nname = \"s\"\nkind = \"{kind}\"\n{rest}")
+}
+
+#[test]
+fn mistakes_of_sinks_that_gather_events_are_told_at_their_places() {
+    check(
+        &gatherer("splunk", GATHERS),
+        &["c.toml:1:1: `token_file` is missing in [[sink]]; add token_file = \"secrets/siem-token\""],
+    );
+    check(
+        &gatherer("elasticsearch", "api_key_file = \"k\"\n"),
+        &[
+            "c.toml:1:1: `url` is missing in [[sink]]; add url = \"https://hook.example.net/portreeve\"",
+            "c.toml:1:1: `index` is missing in [[sink]]; add index = \"portreeve\"",
+        ],
+    );
+    check(
+        &gatherer("splunk", &format!("{GATHERS}token = \"hunter2\"\n")),
+        &[
+            "c.toml:5:1: `token` is a secret, and too many can read this file; put it into a file that only portreeve \
+         may read, and write token_file = \"secrets/...\" or token_file = \"credential:NAME\"",
+        ],
+    );
+    let itself = "this is a secret itself, where the name of its file should be; put it into a file that only \
+                  portreeve may read, and name that file here";
+    for written in ["Splunk x", "B5A79AAD-D822-46CC-80D1-819F80D7BFB0"] {
+        let text = gatherer("splunk", &format!("{GATHERS}token_file = \"{written}\"\n"));
+        check(&text, &[&format!("c.toml:5:14: {itself}")]);
+    }
+}
+
+#[test]
+fn what_a_bulk_api_cannot_have_is_told_at_its_place() {
+    let ways = "index = \"p\"\nuser = \"u\"\npassword_file = \"p\"\ntoken_file = \"t\"\n";
+    check(
+        &gatherer("opensearch", &format!("{GATHERS}{ways}")),
+        &["c.toml:8:1: `password_file` and `token_file` exclude each other; keep one of the two"],
+    );
+    check(
+        &gatherer("opensearch", &format!("{GATHERS}index = \"p\"\nuser = \"u\"\n")),
+        &[
+            "c.toml:6:1: `user` is of no use without `password_file`; add password_file = \"secrets/mail-password\"",
+        ],
+    );
+    check(
+        &gatherer("opensearch", &format!("{GATHERS}index = \"p\"\nuser = \"u:v\"\npassword_file = \"p\"\n")),
+        &["c.toml:6:8: a colon or a control character stands in the name of this user; write the name alone"],
+    );
+    for name in ["Upper", "-begins", "a/_bulk?x", "a b", "_all", "a,b", "<day>", "*", ".."] {
+        check(
+            &gatherer("elasticsearch", &format!("{GATHERS}index = \"{name}\"\n")),
+            &[&format!(
+                "c.toml:5:9: `{name}` is no name of an index; write small letters, digits, and -, _ or . between them, \
+             such as portreeve"
+            )],
+        );
+    }
+    let format = |kind: &str, format: &str| {
+        gatherer(kind, &format!("{GATHERS}index = \"p\"\nformat = \"{format}\"\n"))
+    };
+    check(
+        &format("opensearch", "hec"),
+        &["c.toml:6:10: `hec` is no format for sinks of the kind opensearch; choose one of ecs, ocsf"],
+    );
+    check(&format("opensearch", "ocsf"), &[]);
+    check(
+        &format("elasticsearch", "ecs"),
+        &[
+            "c.toml:6:1: `format` is no key of a sink of the kind elasticsearch; remove it; sinks of the kind file or \
+         stdout or syslog or webhook or opensearch have it",
+        ],
+    );
+    check(
+        &gatherer("splunk", &format!("{GATHERS}token_file = \"t\"\nacknowledge = \"yes\"\nsoruce = \"x\"\n")),
+        &[
+            "c.toml:6:15: `acknowledge` must be true or false, but the text \"yes\" stands here; write acknowledge = true",
+            "c.toml:7:1: unknown key `soruce` in [[sink]]; did you mean `source`? known here: name, kind, timeout, give_up_after, storm, \
+             url, url_file, networks, ca_file, cert_file, key_file, token_file, index, source, sourcetype, host, acknowledge",
+        ],
+    );
+}
+
 #[test]
 fn every_key_of_every_kind_of_sink_is_read() {
     let http = |url| HttpOptions { url, networks: Vec::new(), tls: TlsOptions::default() };
@@ -273,6 +392,7 @@ fn every_key_of_every_kind_of_sink_is_read() {
     };
     let file = FileOptions { path: PathBuf::from("/var/log/portreeve/events.jsonl") };
     let exec = ExecOptions { command: texts(&["/usr/local/bin/page", "--team", "netops"]) };
+    let [splunk, elastic, search] = gatherers();
     assert_eq!(
         full().sinks,
         [
@@ -289,6 +409,9 @@ fn every_key_of_every_kind_of_sink_is_read() {
             sink("prometheus", SinkKind::Alertmanager(alertmanager), true, 167),
             sink("mail", SinkKind::Email(email), false, 175),
             sink("hook", SinkKind::Exec(exec), false, 187),
+            SinkOptions { format: LineFormat::Hec, ..sink("splunk", splunk, true, 192) },
+            SinkOptions { format: LineFormat::Ecs, ..sink("elastic", elastic, true, 205) },
+            SinkOptions { format: LineFormat::Ocsf, ..sink("search", search, true, 212) },
         ]
     );
 }
@@ -315,15 +438,15 @@ fn every_key_of_a_route_is_read() {
             list("network", &["syslog"]),
         ]
         .into(),
-        events: texts(&["siem", "journal"]),
+        events: texts(&["siem", "journal", "splunk", "elastic", "search"]),
         matches: vec![
-            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 200 },
+            RouteMatch { matcher: critical, rules: Vec::new(), to: texts(&["pager"]), also: true, line: 229 },
             RouteMatch {
                 matcher: narrow,
                 rules: vec![Rule::AllowanceExpired],
                 to: texts(&["chat"]),
                 also: false,
-                line: 205,
+                line: 234,
             },
         ],
     };
@@ -426,7 +549,7 @@ fn a_format_is_one_that_the_kind_of_sink_has() {
         &sink("exec", "command = [\"/bin/true\"]\nformat = \"ecs\""),
         &[
             "c.toml:5:1: `format` is no key of a sink of the kind exec; remove it; sinks of the kind file or stdout or \
-           syslog or webhook have it",
+           syslog or webhook or opensearch have it",
         ],
     );
     check(
@@ -482,7 +605,7 @@ fn a_kind_that_is_not_known_is_one_mistake_and_a_secret_is_one_as_well() {
         "[[sink]]\nname = \"soc\"\nkind = \"chat\"\nurl = \"x\"\npassword = \"hunter2\"\nstorm = \"eech\"\n",
         &[
             "c.toml:3:8: `chat` is no kind of sink; choose one of file, stdout, syslog, webhook, slack, pagerduty, \
-             alertmanager, email, exec",
+             alertmanager, splunk, elasticsearch, opensearch, email, exec",
             "c.toml:6:9: `eech` is no way to tell a storm; did you mean `each`? choose one of each, digest",
         ],
     );
@@ -731,6 +854,9 @@ fn the_check_says_what_was_understood() {
         ("pagerduty", "c2VjcmV0"),
         ("am", "Bearer c2VjcmV0"),
         ("mail-password", "c2VjcmV0"),
+        ("splunk-token", "c2VjcmV0"),
+        ("elastic-api-key", "c2VjcmV0"),
+        ("search-password", "c2VjcmV0"),
     ] {
         fs::write(path("secrets").join(name), secret).expect(name);
     }
@@ -742,7 +868,7 @@ fn the_check_says_what_was_understood() {
     let told = String::from_utf8(output.stdout).expect("UTF-8");
     let errors = String::from_utf8(output.stderr).expect("UTF-8");
     let wanted = format!(
-        "{}: no mistakes; allowances 2, expectations 2, grades 1, maintenance windows 2, watches 3, sinks 9, routes 8\n\
+        "{}: no mistakes; allowances 2, expectations 2, grades 1, maintenance windows 2, watches 3, sinks 12, routes 8\n\
          watch risky: 65536 addresses x 6 ports\nwatch weekly: 246 addresses x 89 ports\n\
          watch as_usual: 65536 addresses x 6 ports\n",
         path("c.toml").display()

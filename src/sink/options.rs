@@ -77,7 +77,17 @@ impl LineFormat {
             "file" | "stdout" => &LineFormat::ALL,
             "syslog" => &[("jsonl", Jsonl), ("ecs", Ecs), ("ocsf", Ocsf), ("cef", Cef)],
             "webhook" => &[("jsonl", Jsonl), ("ecs", Ecs), ("ocsf", Ocsf), ("hec", Hec)],
+            "opensearch" => &[("ecs", Ecs), ("ocsf", Ocsf)],
             _ => &[],
+        }
+    }
+
+    /// What sinks of a kind are told in, if nobody says.
+    pub fn usual_of_kind(kind: &str) -> LineFormat {
+        match kind {
+            "splunk" => LineFormat::Hec,
+            "elasticsearch" | "opensearch" => LineFormat::Ecs,
+            _ => LineFormat::default(),
         }
     }
 }
@@ -99,6 +109,12 @@ pub enum SinkKind {
     PagerDuty(PagerDutyOptions),
     /// `alertmanager`: the API of Prometheus' Alertmanager, version 2.
     Alertmanager(AlertmanagerOptions),
+    /// `splunk`: Splunk's HTTP Event Collector.
+    Splunk(SplunkOptions),
+    /// `elasticsearch`: Elasticsearch's bulk API.
+    Elasticsearch(BulkOptions),
+    /// `opensearch`: OpenSearch's bulk API.
+    OpenSearch(BulkOptions),
     /// `email`: SMTP.
     Email(EmailOptions),
     /// `exec`: a program of the operator's.
@@ -116,14 +132,29 @@ impl SinkKind {
             SinkKind::Slack(_) => "slack",
             SinkKind::PagerDuty(_) => "pagerduty",
             SinkKind::Alertmanager(_) => "alertmanager",
+            SinkKind::Splunk(_) => "splunk",
+            SinkKind::Elasticsearch(_) => "elasticsearch",
+            SinkKind::OpenSearch(_) => "opensearch",
             SinkKind::Email(_) => "email",
             SinkKind::Exec(_) => "exec",
         }
     }
 
     /// All the words.
-    pub const WORDS: [&'static str; 9] =
-        ["file", "stdout", "syslog", "webhook", "slack", "pagerduty", "alertmanager", "email", "exec"];
+    pub const WORDS: [&'static str; 12] = [
+        "file",
+        "stdout",
+        "syslog",
+        "webhook",
+        "slack",
+        "pagerduty",
+        "alertmanager",
+        "splunk",
+        "elasticsearch",
+        "opensearch",
+        "email",
+        "exec",
+    ];
 }
 
 /// A file of lines.
@@ -240,6 +271,54 @@ pub struct AlertmanagerOptions {
     /// How often it is told of what fires. It takes an alert for over when it has not heard of it for three times as
     /// long.
     pub refresh: Duration,
+}
+
+/// Splunk's HTTP Event Collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplunkOptions {
+    /// Where it is, without `/services/collector`.
+    pub http: HttpOptions,
+    /// The token that it knows us by.
+    pub token: SecretPlace,
+    /// The index that events go to; the token's own, if nobody says.
+    pub index: Option<String>,
+    /// What is said of where events are from, instead of what the format says.
+    pub source: Option<String>,
+    /// The type of all events, instead of one for each of their kinds.
+    pub source_type: Option<String>,
+    /// The host that tells, instead of this one's name.
+    pub host: Option<String>,
+    /// Whether a message is delivered only when indexers have acknowledged it, not when the collector has taken it.
+    pub acknowledge: bool,
+}
+
+/// Elasticsearch or OpenSearch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BulkOptions {
+    /// Where it is, without the name of the index.
+    pub http: HttpOptions,
+    /// The index, alias or data stream that events go to.
+    pub index: String,
+    /// How it knows us.
+    pub access: BulkAccess,
+}
+
+/// How Elasticsearch or OpenSearch knows us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BulkAccess {
+    /// Not at all.
+    Open,
+    /// By a user and a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: SecretPlace,
+    },
+    /// By an API key, encoded as the server has given it.
+    ApiKey(SecretPlace),
+    /// By a bearer's token.
+    Bearer(SecretPlace),
 }
 
 /// A mail server.

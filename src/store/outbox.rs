@@ -7,8 +7,8 @@
 //!
 //! [`Reader::due`] takes the heads whose time has come, those that have waited longest, and behind each the rows of its
 //! key that wait for nothing but it; it offers as many of all these as fit, in the order of rows. A channel delivers in
-//! that order and stops at the first failure; what it has not tried stays as it is, behind the one that failed. So a
-//! long queue of one key does not take a transaction for each of its rows.
+//! that order and stops at the first failure, or goes on with other keys alone; what it has not tried stays as it is,
+//! behind the one that failed. So a long queue of one key does not take a transaction for each of its rows.
 //!
 //! # Time
 //! `due` and `enqueued` are by the clock as it is: when it has been stepped, [`Transaction::shift_due`] steps them too,

@@ -60,6 +60,9 @@ impl Messenger {
             }
             self.refresh(desk, time);
             bell.wait(heard, self.nap(desk, time));
+            if !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(self.channel.linger());
+            }
         }
     }
 
@@ -73,7 +76,6 @@ impl Messenger {
         if parcels.is_empty() {
             return 0;
         }
-        let tried = parcels.len();
         let (readable, unreadable): (Vec<Parcel>, Vec<Parcel>) =
             parcels.into_iter().partition(|parcel| parcel.message.is_ok());
         let mut outcomes: Vec<(Ticket, Outcome)> = unreadable
@@ -85,8 +87,9 @@ impl Messenger {
         let deliveries = self.channel.deliver(&messages, now);
         let (later, since_boot) = (time.now(), time.since_boot());
         let mut late = None;
+        let chance = self.heed(&readable, &deliveries, since_boot);
         for (parcel, delivery) in readable.iter().zip(deliveries) {
-            let outcome = self.judge(parcel, delivery, later, since_boot);
+            let Some(outcome) = self.judge(parcel, delivery, later, chance) else { continue };
             if let Outcome::Retry { why, due } = &outcome
                 && due.duration_since(parcel.since) >= LATE
             {
@@ -98,36 +101,43 @@ impl Messenger {
         if let Some(why) = late.filter(|_| self.lost == 0 && self.breaker.wait(since_boot).is_some()) {
             desk.report(Finding::delivery_late(&self.sink, &why, later), true, Some(&self.sink), later);
         }
+        let tried = outcomes.len();
         desk.settle(&self.sink, outcomes, later);
         tried
     }
 
-    /// What an attempt comes to, and what it says of the sink.
-    fn judge(
-        &mut self,
-        parcel: &Parcel,
-        delivery: Delivery,
-        now: Timestamp,
-        since_boot: Duration,
-    ) -> Outcome {
-        let chance = chance(parcel);
-        match delivery {
-            Delivery::Delivered => {
-                self.breaker.succeed();
-                Outcome::Delivered
-            }
+    /// What a batch says of the sink: a receiver that takes some of it is there, and one failure is one, of however
+    /// many messages. Gives the number by which all that failed together is tried again together.
+    fn heed(&mut self, parcels: &[Parcel], deliveries: &[Delivery], since_boot: Duration) -> f64 {
+        if deliveries.contains(&Delivery::Delivered) {
+            self.breaker.succeed();
+        }
+        let mut failed = parcels.iter().zip(deliveries).filter_map(|(parcel, delivery)| match delivery {
+            Delivery::Retry { after, .. } => Some((chance(parcel), *after)),
+            _ => None,
+        });
+        let Some((chance, asked)) = failed.next() else { return 0.0 };
+        self.breaker.fail(since_boot, failed.map(|(_, asked)| asked).fold(asked, Ord::max), chance);
+        chance
+    }
+
+    /// What an attempt comes to; nothing where there was none.
+    fn judge(&self, parcel: &Parcel, delivery: Delivery, now: Timestamp, chance: f64) -> Option<Outcome> {
+        Some(match delivery {
+            Delivery::Untried => return None,
+            Delivery::Delivered => Outcome::Delivered,
             Delivery::Refused { why } => Outcome::Dead { why },
             Delivery::Retry { why, after: asked } => {
-                self.breaker.fail(since_boot, asked, chance);
                 let attempts = parcel.attempts + 1;
                 // What waits since a time that is still to come was put there by a wrong clock, and is not old.
                 let age = now.duration_since(parcel.since).max(SignedDuration::ZERO).unsigned_abs();
                 if attempts >= FEWEST_ATTEMPTS && age >= self.give_up_after {
-                    return Outcome::Dead { why: format!("given up after {attempts} attempts: {why}") };
+                    Outcome::Dead { why: format!("given up after {attempts} attempts: {why}") }
+                } else {
+                    Outcome::Retry { why, due: after(now, pause(attempts, asked, chance)) }
                 }
-                Outcome::Retry { why, due: after(now, pause(attempts, asked, chance)) }
             }
-        }
+        })
     }
 
     /// Says elsewhere what has been given up, and that it works again.
@@ -145,8 +155,12 @@ impl Messenger {
             self.lost = 0;
             desk.report(Finding::delivery_failed(&self.sink, 0, "", now), false, Some(&self.sink), now);
         }
+        let mut told = None;
         for (_, outcome) in outcomes {
-            if let Outcome::Retry { why, due } = outcome {
+            // What failed together has one reason, which is said once.
+            if let Outcome::Retry { why, due } = outcome
+                && told.replace(why) != Some(why)
+            {
                 tracing::warn!(sink = %self.sink, %why, again = %due, "not delivered");
             }
         }
@@ -186,8 +200,8 @@ impl Messenger {
     }
 }
 
-/// A number from 0 to 1 that is the same for the same attempt, and another for each: what failed together is not tried
-/// again together.
+/// A number from 0 to 1 that is the same for the same attempt, and another for each: what failed at the same time, by
+/// requests of its own, is not tried again at the same time.
 fn chance(parcel: &Parcel) -> f64 {
     let seed = parcel.message.as_ref().map_or(0, |message| message.id().random() as u64);
     let mixed = (seed ^ u64::from(parcel.attempts)).wrapping_mul(0x9e37_79b9_7f4a_7c15);

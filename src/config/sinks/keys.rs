@@ -34,6 +34,12 @@ pub(super) static ROUTING_KEY_FILE: Key =
     Key { name: "routing_key_file", example: "\"secrets/pagerduty-key\"" };
 pub(super) static LABELS: Key = Key { name: "labels", example: "{ team = \"netops\" }" };
 pub(super) static REFRESH: Key = Key { name: "refresh", example: "\"60s\"" };
+pub(super) static TOKEN_FILE: Key = Key { name: "token_file", example: "\"secrets/siem-token\"" };
+pub(super) static API_KEY_FILE: Key = Key { name: "api_key_file", example: "\"secrets/siem-api-key\"" };
+pub(super) static INDEX: Key = Key { name: "index", example: "\"portreeve\"" };
+pub(super) static SOURCE: Key = Key { name: "source", example: "\"portreeve\"" };
+pub(super) static SOURCE_TYPE: Key = Key { name: "sourcetype", example: "\"portreeve:exposure\"" };
+pub(super) static ACKNOWLEDGE: Key = Key { name: "acknowledge", example: "true" };
 pub(super) static ENCRYPTION: Key = Key { name: "encryption", example: "\"starttls\"" };
 pub(super) static USER: Key = Key { name: "user", example: "\"portreeve\"" };
 pub(super) static PASSWORD_FILE: Key = Key { name: "password_file", example: "\"secrets/mail-password\"" };
@@ -42,20 +48,35 @@ pub(super) static TO: Key = Key { name: "to", example: "[\"ops@example.net\"]" }
 pub(super) static COMMAND: Key =
     Key { name: "command", example: "[\"/usr/local/bin/page\", \"--team\", \"netops\"]" };
 
+const BY_HTTP: &[&str] =
+    &["webhook", "slack", "pagerduty", "alertmanager", "splunk", "elasticsearch", "opensearch"];
+
+const BY_TLS: &[&str] = &[
+    "syslog",
+    "webhook",
+    "slack",
+    "pagerduty",
+    "alertmanager",
+    "splunk",
+    "elasticsearch",
+    "opensearch",
+    "email",
+];
+
 /// Which kinds have a key that not all have.
 const OWNERS: &[(&str, &[&str])] = &[
     ("path", &["file"]),
-    ("format", &["file", "stdout", "syslog", "webhook"]),
-    ("host", &["syslog", "email"]),
+    ("format", &["file", "stdout", "syslog", "webhook", "opensearch"]),
+    ("host", &["syslog", "email", "splunk"]),
     ("port", &["syslog", "email"]),
     ("transport", &["syslog"]),
     ("facility", &["syslog"]),
-    ("ca_file", &["syslog", "webhook", "slack", "pagerduty", "alertmanager", "email"]),
-    ("cert_file", &["syslog", "webhook", "slack", "pagerduty", "alertmanager", "email"]),
-    ("key_file", &["syslog", "webhook", "slack", "pagerduty", "alertmanager", "email"]),
-    ("url", &["webhook", "slack", "pagerduty", "alertmanager"]),
-    ("url_file", &["webhook", "slack", "pagerduty", "alertmanager"]),
-    ("networks", &["webhook", "slack", "pagerduty", "alertmanager"]),
+    ("ca_file", BY_TLS),
+    ("cert_file", BY_TLS),
+    ("key_file", BY_TLS),
+    ("url", BY_HTTP),
+    ("url_file", BY_HTTP),
+    ("networks", BY_HTTP),
     ("signing_key_file", &["webhook"]),
     ("authorization_file", &["webhook", "alertmanager"]),
     ("headers", &["webhook"]),
@@ -66,9 +87,15 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("routing_key_file", &["pagerduty"]),
     ("labels", &["alertmanager"]),
     ("refresh", &["alertmanager"]),
+    ("token_file", &["splunk", "elasticsearch", "opensearch"]),
+    ("api_key_file", &["elasticsearch", "opensearch"]),
+    ("index", &["splunk", "elasticsearch", "opensearch"]),
+    ("source", &["splunk"]),
+    ("sourcetype", &["splunk"]),
+    ("acknowledge", &["splunk"]),
     ("encryption", &["email"]),
-    ("user", &["email"]),
-    ("password_file", &["email"]),
+    ("user", &["email", "elasticsearch", "opensearch"]),
+    ("password_file", &["email", "elasticsearch", "opensearch"]),
     ("from", &["email"]),
     ("to", &["email"]),
     ("command", &["exec"]),
@@ -90,19 +117,22 @@ const WRITTEN_SECRETS: &[(&str, &[&str])] = &[
     ("password", &["password_file", "authorization_file"]),
     ("pass", &["password_file", "authorization_file"]),
     ("passwd", &["password_file", "authorization_file"]),
-    ("token", &["routing_key_file", "authorization_file", "password_file", "url_file"]),
-    ("bearer", &["authorization_file"]),
-    ("auth", &["authorization_file", "password_file"]),
-    ("authorization", &["authorization_file", "password_file"]),
-    ("api_key", &["routing_key_file", "authorization_file", "password_file", "url_file"]),
+    ("token", &["token_file", "routing_key_file", "authorization_file", "password_file", "url_file"]),
+    ("bearer", &["token_file", "authorization_file"]),
+    ("auth", &["token_file", "authorization_file", "password_file"]),
+    ("authorization", &["token_file", "authorization_file", "password_file"]),
+    ("api_key", &["api_key_file", "routing_key_file", "authorization_file", "password_file", "url_file"]),
     ("routing_key", &["routing_key_file"]),
     ("integration_key", &["routing_key_file"]),
     ("signing_key", &["signing_key_file"]),
-    ("secret", &["signing_key_file", "routing_key_file", "authorization_file", "password_file"]),
+    (
+        "secret",
+        &["signing_key_file", "routing_key_file", "token_file", "authorization_file", "password_file"],
+    ),
     ("key", &["key_file"]),
     ("private_key", &["key_file"]),
     ("passphrase", &["password_file"]),
-    ("credentials", &["authorization_file", "password_file"]),
+    ("credentials", &["token_file", "authorization_file", "password_file"]),
 ];
 
 /// Keys that hold secrets, and the key of this kind that names a secret's file.

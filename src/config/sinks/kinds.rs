@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::gatherers::{read_bulk, read_splunk};
 use super::keys::{
     CHANNEL, COMMAND, CONTENT_TYPE, ENCRYPTION, FACILITY, FROM, HOST, PASSWORD_FILE, PATH, PORT, REFRESH,
     ROUTING_KEY_FILE, SIGNING_KEY_FILE, TO, TRANSPORT, USER,
@@ -31,6 +32,9 @@ pub(super) fn read_kind(section: &mut Section<'_>, kind: &str) -> Option<SinkKin
         "slack" => read_slack(section).map(SinkKind::Slack),
         "pagerduty" => read_pagerduty(section).map(SinkKind::PagerDuty),
         "alertmanager" => read_alertmanager(section).map(SinkKind::Alertmanager),
+        "splunk" => read_splunk(section).map(SinkKind::Splunk),
+        "elasticsearch" => read_bulk(section, kind).map(SinkKind::Elasticsearch),
+        "opensearch" => read_bulk(section, kind).map(SinkKind::OpenSearch),
         "email" => read_email(section).map(SinkKind::Email),
         "exec" => read_exec(section).map(SinkKind::Exec),
         _ => None,
@@ -173,7 +177,7 @@ fn read_email(section: &mut Section<'_>) -> Option<EmailOptions> {
 
 /// Notes that the one key is of no use without the other, whichever is there alone. A secret that is written out is a
 /// mistake of its own.
-fn go_together(section: &mut Section<'_>, user: &'static Key, password: &'static Key) {
+pub(super) fn go_together(section: &mut Section<'_>, user: &'static Key, password: &'static Key) {
     let is_written = ["password", "pass", "passwd"].iter().any(|key| section.has_name(key));
     for (one, other) in [(user, password), (password, user)] {
         if section.has(one) && !section.has(other) && !is_written {

@@ -1,5 +1,6 @@
 //! `[[sink]]`: where messages go. What each kind wants is in [`kinds`].
 
+mod gatherers;
 mod keys;
 mod kinds;
 pub(super) mod secret;
@@ -77,7 +78,7 @@ fn read_sink(mut section: Section<'_>) -> (Option<Placed<String>>, Option<SinkOp
         },
         timeout: timeout.flatten().unwrap_or(DEFAULT_TIMEOUT),
         give_up_after: give_up_after.flatten().unwrap_or(DEFAULT_GIVE_UP_AFTER),
-        format: format.unwrap_or_default(),
+        format: format.unwrap_or_else(|| LineFormat::usual_of_kind(word)),
         tells_each: storm.flatten().unwrap_or(!READ_BY_PEOPLE.contains(&word)),
         line,
     };

@@ -89,6 +89,17 @@ fn secret_place(value: Value<'_>) -> Option<SecretPlace> {
 
 /// Whether a text is the secret, and not the name of a file.
 fn is_itself(text: &str) -> bool {
-    let begins = ["whsec_", "Bearer ", "Basic ", "Token ", "-----BEGIN", "xoxb-", "xoxp-"];
-    text.contains("://") || text.contains('\n') || begins.iter().any(|begin| text.starts_with(begin))
+    let begins =
+        ["whsec_", "Bearer ", "Basic ", "Token ", "Splunk ", "ApiKey ", "-----BEGIN", "xoxb-", "xoxp-"];
+    text.contains("://")
+        || text.contains('\n')
+        || is_guid(text)
+        || begins.iter().any(|begin| text.starts_with(begin))
+}
+
+/// Whether a text has the form of a GUID, which tokens of Splunk have and no file.
+fn is_guid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths = parts.iter().map(|part| part.len());
+    lengths.eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

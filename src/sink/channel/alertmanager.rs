@@ -121,7 +121,7 @@ impl Channel for Alertmanager {
         let mut refused = Ok(());
         for some in told.chunks(BATCH) {
             match self.post(&begun, some, now) {
-                Delivery::Delivered => {}
+                Delivery::Delivered | Delivery::Untried => {}
                 Delivery::Refused { why } => refused = Err(why),
                 Delivery::Retry { why, .. } => return Err(why),
             }
@@ -230,7 +230,7 @@ fn is_over(notice: &Notice) -> bool {
 fn why(delivery: Delivery) -> String {
     match delivery {
         Delivery::Retry { why, .. } | Delivery::Refused { why } => why,
-        Delivery::Delivered => String::new(),
+        Delivery::Delivered | Delivery::Untried => String::new(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Ways out of the program: each kind of sink is one file, and all are the one trait [`Channel`].
 //!
-//! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps nothing:
-//! what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing here
-//! retries or asks what time it is. An attempt takes no longer than the channel's own timeout, and none of a batch
-//! begins after it.
+//! A channel is told messages, one by one or several at a time, and says of each what became of it. It keeps no
+//! message: what was not delivered stays in the outbox, and whoever owns that decides when it is tried again. Nothing
+//! here tries again what has failed, or asks what time it is. An attempt takes no longer than the channel's own
+//! timeout, and none of a batch begins after it.
 
 pub mod alertmanager;
+mod batch;
+pub mod bulk;
 pub mod deadline;
 pub mod email;
 pub mod exec;
@@ -17,6 +19,7 @@ pub mod pagerduty;
 pub(super) mod samples;
 pub mod slack;
 pub mod smtp;
+pub mod splunk;
 pub mod stdout;
 pub mod stream;
 pub mod syslog;
@@ -40,8 +43,14 @@ pub trait Channel: Send {
         1
     }
 
+    /// How long it may wait for more to come along before it is handed the first of them.
+    fn linger(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Hands messages over, in this order, and says of each what became of it. A channel that has failed at one leaves
-    /// the rest alone: answers may be fewer than messages, and then the others have not been tried.
+    /// the rest alone: answers may be fewer than messages, and then the others have not been tried. One whose receiver
+    /// judges each of a batch by itself goes on with the others, but not with what has the key of one that must wait.
     fn deliver(&mut self, messages: &[Message], now: Timestamp) -> Vec<Delivery>;
 
     /// How often its receiver must be told of what fires, or it would take it for over.
@@ -75,6 +84,8 @@ pub enum Delivery {
         /// Why, as above.
         why: String,
     },
+    /// It has not been tried, because something before it must wait.
+    Untried,
 }
 
 impl Delivery {
@@ -106,6 +117,10 @@ pub fn open(options: &SinkOptions) -> Box<dyn Channel> {
         SinkKind::PagerDuty(options) => Box::new(pagerduty::PagerDuty::new(options.clone(), timeout)),
         SinkKind::Alertmanager(options) => {
             Box::new(alertmanager::Alertmanager::new(options.clone(), timeout))
+        }
+        SinkKind::Splunk(options) => Box::new(splunk::Splunk::new(options.clone(), timeout)),
+        SinkKind::Elasticsearch(options) | SinkKind::OpenSearch(options) => {
+            Box::new(bulk::Bulk::new(options.clone(), timeout).told_in(format))
         }
     }
 }

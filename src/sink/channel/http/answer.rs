@@ -49,6 +49,11 @@ impl Answer {
         }
     }
 
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     /// What it means for the message.
     ///
     /// A message that the server takes for malformed (400, 413, 422), or whose address is gone (410), would meet the

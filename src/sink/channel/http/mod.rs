@@ -15,12 +15,14 @@ mod hush;
 use std::io::Read;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Error};
 
-use self::answer::Answer;
+use self::answer::{Answer, Verdict};
 use self::dial::{Dial, Resolve};
 use self::hush::Hush;
 use super::{Delivery, tls};
@@ -106,44 +108,92 @@ impl Client {
     /// When it cannot be read, or has characters that no header may have: a [`Delivery::Retry`].
     pub fn secret_header(&mut self, place: &SecretPlace) -> Result<HeaderValue, Delivery> {
         let secret = self.secret(place)?;
-        let mut value = HeaderValue::from_str(secret.expose_secret()).map_err(|_| {
-            later(format!("what {place} holds cannot stand in a header; write one line of plain characters"))
-        })?;
+        let mut value = HeaderValue::from_str(secret.expose_secret()).map_err(|_| unfit_for_header(place))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// What stands in the header `Authorization`, by this scheme: a secret, read as by [`Client::secret`].
+    ///
+    /// # Errors
+    /// As [`Client::secret_header`].
+    pub fn authorization(&mut self, scheme: &str, place: &SecretPlace) -> Result<HeaderValue, Delivery> {
+        let secret = self.secret(place)?;
+        let mut value = HeaderValue::from_str(&format!("{scheme} {}", secret.expose_secret()))
+            .map_err(|_| unfit_for_header(place))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// The same for a user and the password that is kept there (RFC 7617).
+    ///
+    /// # Errors
+    /// As [`Client::secret`].
+    pub fn basic(&mut self, user: &str, place: &SecretPlace) -> Result<HeaderValue, Delivery> {
+        let password = self.secret(place)?;
+        let both = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+        self.hush.add(&both);
+        let mut value =
+            HeaderValue::from_str(&format!("Basic {both}")).map_err(|_| unfit_for_header(place))?;
         value.set_sensitive(true);
         Ok(value)
     }
 
     /// Posts a body, and says what became of it.
     pub fn post(&self, content_type: &str, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Delivery {
-        let Ok(content_type) = HeaderValue::from_str(content_type) else {
-            return later("its content_type cannot stand in a header");
-        };
-        let mut request = http::Request::post(self.uri.clone());
+        match self.ask("", content_type, headers, body, LONGEST_ANSWER - 2 * BUFFER, self.timeout) {
+            Ok(reply) => self.judge(&reply, now),
+            Err(delivery) => delivery,
+        }
+    }
+
+    /// Posts a body to a path below the address, and gives what was answered within this time, of whatever status; no
+    /// more of it than this many bytes.
+    ///
+    /// # Errors
+    /// When there is no answer: a [`Delivery::Retry`].
+    pub fn ask(
+        &self,
+        below: &str,
+        content_type: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        most: usize,
+        within: Duration,
+    ) -> Result<Reply, Delivery> {
+        let content_type = HeaderValue::from_str(content_type)
+            .map_err(|_| later("its content_type cannot stand in a header"))?;
+        let uri =
+            descend(self.uri.clone(), below).ok_or_else(|| later("its address is none of http or https"))?;
+        let mut request = http::Request::post(uri);
         if let Some(all) = request.headers_mut() {
             all.extend(headers.clone());
             all.insert(header::CONTENT_TYPE, content_type);
         }
-        let answer = request.body(body).map_err(Error::Http).and_then(|request| self.agent.run(request));
-        match answer {
-            Ok(mut answer) => {
-                let mut said = Vec::new();
-                let most = (LONGEST_ANSWER - 2 * BUFFER) as u64;
-                // Whatever has come is as good as all of it: the status says what counts.
-                let _ = answer.body_mut().as_reader().take(most).read_to_end(&mut said);
-                let answer = Answer::new(answer.status(), answer.headers(), &said);
-                self.delivery(&answer, now)
-            }
-            Err(error) => self.failed(&dial::in_words(&error, self.timeout)),
+        let answer = request.body(body).map_err(Error::Http).and_then(|request| {
+            self.agent.run(self.agent.configure_request(request).timeout_global(Some(within)).build())
+        });
+        let mut answer = answer.map_err(|error| self.failed(&dial::in_words(&error, within)))?;
+        let mut body = Vec::new();
+        // Whatever has come is as good as all of it: who reads more than the status sees whether it is whole.
+        let _ = answer.body_mut().as_reader().take(most as u64).read_to_end(&mut body);
+        let answer = Answer::new(answer.status(), answer.headers(), &body);
+        Ok(Reply { answer, body })
+    }
+
+    /// What an answer means by its status.
+    pub fn judge(&self, reply: &Reply, now: Timestamp) -> Delivery {
+        let why = || self.why(&reply.answer.in_words(&self.hush));
+        match reply.answer.verdict(now) {
+            Verdict::Taken => Delivery::Delivered,
+            Verdict::Later(after) => Delivery::Retry { why: why(), after },
+            Verdict::Never => Delivery::Refused { why: why() },
         }
     }
 
-    fn delivery(&self, answer: &Answer, now: Timestamp) -> Delivery {
-        let why = || self.why(&answer.in_words(&self.hush));
-        match answer.verdict(now) {
-            answer::Verdict::Taken => Delivery::Delivered,
-            answer::Verdict::Later(after) => Delivery::Retry { why: why(), after },
-            answer::Verdict::Never => Delivery::Refused { why: why() },
-        }
+    /// A reason that a server has given, as it may be shown.
+    pub fn reason(&self, said: &str) -> String {
+        self.why(&self.hush.over(said))
     }
 
     fn failed(&self, why: &str) -> Delivery {
@@ -152,6 +202,21 @@ impl Client {
 
     fn why(&self, what: &str) -> String {
         hush::fit(&format!("failed to post to {}: {what}", self.host))
+    }
+}
+
+/// What a server has answered.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    answer: Answer,
+    /// Its body, as much of it as was to be read.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.answer.status()
     }
 }
 
@@ -207,6 +272,10 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Deli
     Ok((name.parse().map_err(|_| unfit())?, value.parse().map_err(|_| unfit())?))
 }
 
+fn unfit_for_header(place: &SecretPlace) -> Delivery {
+    later(format!("what {place} holds cannot stand in a header; write one line of plain characters"))
+}
+
 fn read(place: &SecretPlace) -> Result<SecretString, Delivery> {
     place.read().map_err(|error| later(error.to_string()))
 }
@@ -232,7 +301,8 @@ fn descend(uri: Uri, below: &str) -> Option<Uri> {
     if below.is_empty() {
         return Some(uri);
     }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mark = if below.contains('?') { '&' } else { '?' };
+    let query = uri.query().map(|query| format!("{mark}{query}")).unwrap_or_default();
     let path = format!("{}{below}{query}", uri.path().trim_end_matches('/'));
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(path.parse().ok()?);
@@ -275,5 +345,7 @@ mod tests {
             let uri = descend(parse(base).expect(base), "/api/v2/alerts").expect(base);
             assert_eq!(uri.to_string(), whole);
         }
+        let uri = descend(parse("http://h.example/es?k=v").expect("an address"), "/_bulk?filter_path=items");
+        assert_eq!(uri.expect("an address").to_string(), "http://h.example/es/_bulk?filter_path=items&k=v");
     }
 }
