@@ -533,7 +533,7 @@ fn a_control_run() {
              Europe/Berlin, or UTC",
             "c.toml:4:12: `attempts` must be a whole number from 1 to 10, but the number 0 stands here; write \
              attempts = 3",
-            "c.toml:5:8: `tile` must be a whole number from 1000 to 134217728, but the number 5 stands here; write tile = \
+            "c.toml:5:8: `tile` must be a whole number from 1000 to 16777216, but the number 5 stands here; write tile = \
              1_000_000",
             "c.toml:6:1: unknown key `signing_key` in [control]; did you mean `signing_key_file`? known here: id, title, \
              frequency, owner, performer, reviewer, frameworks, hours, timezone, attempts, tile, signing_key_file, \

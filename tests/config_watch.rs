@@ -339,7 +339,8 @@ fn what_a_bulk_api_cannot_have_is_told_at_its_place() {
         &[
             "c.toml:6:15: `acknowledge` must be true or false, but the text \"yes\" stands here; write acknowledge = true",
             "c.toml:7:1: unknown key `soruce` in [[sink]]; did you mean `source`? known here: name, kind, timeout, give_up_after, storm, \
-             url, url_file, networks, ca_file, cert_file, key_file, token_file, index, source, sourcetype, host, acknowledge",
+             url, url_file, networks, ca_file, cert_file, key_file, token_file, index, \
+             source, sourcetype, host, acknowledge",
         ],
     );
 }

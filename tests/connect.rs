@@ -336,7 +336,9 @@ fn no_way_there() {
     assert_eq!((word(&answers, all[7]), answers.len()), ("open".to_owned(), 1));
     drop(listener);
     // A route, but no address to speak from: the error is that of a lack of ports, and must not be taken for it.
-    sh("ip -6 addr flush dev near; ip -6 addr flush dev lo; ip -6 route add 2001:db8:1::/64 dev near");
+    // The kernel gives an interface an address of its own once it hears that the link has come up, which may be now.
+    sh("ip link set near addrgenmode none; ip -6 addr flush dev near; ip -6 addr flush dev lo; \
+        ip -6 route add 2001:db8:1::/64 dev near");
     let targets = ["[2001:db8:1::1]:22", "[::1]:22"].map(socket);
     let (mut transmit, _receive) =
         open(ConnectOptions::new(fence(&targets)), Monotonic::new()).expect("open");

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use made::{Made, Options};
 use portreeve::diff::{Kind, compare};
 use portreeve::evidence::bundle::{CONTENTS, MANIFEST, SIGNATURE, SUMS};
-use portreeve::evidence::manifest::Verdict;
+use portreeve::evidence::manifest::{Manifest, Verdict};
 use portreeve::evidence::sign::allowed_signers;
 use portreeve::evidence::surveyed::survey_of;
 use portreeve::evidence::verify::{Against, Wrong, verify};
@@ -87,7 +87,7 @@ fn ten_thousand_changes_are_found_and_named() {
     let other =
         Made::new(&Options { previous: Some(older.dir().to_owned()), opens: 7, ..Options::default() });
     let signers = Some(allowed_signers(&run.signers()).expect("signers"));
-    let against = Against { signers, previous: Some(older.dir().to_owned()), manifest: None };
+    let against = Against { signers, previous: Some(older.dir().to_owned()), ..Against::default() };
     assert_eq!(holds(run.dir(), &against), Ok(()));
     assert_eq!(holds(other.dir(), &against), Ok(()));
     let mut random = SplitMix(7);
@@ -195,7 +195,7 @@ fn a_sign_off_is_a_signature_over_this_bundle() {
     run.sign_off(&reviewer, "seen and accepted");
     let sound = verify(run.dir(), &Against::default()).expect("sound");
     assert_eq!(sound.sign_offs.len(), 1);
-    assert_eq!(sound.sign_offs[0].statement, "seen and accepted");
+    assert_eq!(sound.sign_offs[0].sign_off.statement, "seen and accepted");
     let listed = fs::read_dir(run.dir().join("signoff")).expect("sign-offs");
     let files: Vec<PathBuf> = listed.map(|entry| entry.expect("a file").path()).collect();
     let word = files.iter().find(|path| path.extension().is_some_and(|end| end == "json")).expect("a word");
@@ -260,4 +260,71 @@ fn a_bundle_is_a_survey() {
     let difference = compare(&survey(&older), &survey(&unknown));
     assert_eq!(difference.count(Kind::Closed), 0, "what nobody saw is not closed");
     assert!(difference.count_not_seen() > 0);
+}
+
+/// Whoever has the key can sign anything, but not what does not follow from what the bundle holds.
+#[test]
+fn claims_that_do_not_follow_are_found_under_a_true_signature() {
+    type Change = (&'static str, fn(&mut Manifest));
+    let changes: [Change; 9] = [
+        ("time", |manifest| manifest.time.completed = "2020-01-01T00:00:00Z".parse().expect("a time")),
+        ("time", |manifest| manifest.time.pauses.clear()),
+        ("time", |manifest| manifest.time.performers[0].host = "elsewhere".to_owned()),
+        ("vantages", |manifest| manifest.vantages.clear()),
+        ("completeness", |manifest| manifest.completeness.packets.dropped = 1),
+        ("findings", |manifest| manifest.findings[0].message = "a printer, harmless".to_owned()),
+        ("findings", |manifest| manifest.findings.clear()),
+        ("conclusion", |manifest| manifest.conclusion.verdict = Verdict::Pass),
+        ("unwatched_ports", |manifest| manifest.unwatched_ports.clear()),
+    ];
+    let pauses = |made: &Made| made.manifest().time.pauses.is_empty();
+    for (part, change) in changes {
+        let run = Made::new(&Options { stopped: true, ..Options::default() });
+        assert!(!pauses(&run), "there is something to take away");
+        run.forge(None, |_| {});
+        assert_eq!(holds(run.dir(), &Against::default()), Ok(()), "signing again changes nothing");
+        run.forge(None, change);
+        let wrong = holds(run.dir(), &Against::default()).expect_err(part);
+        assert!(wrong.file == MANIFEST && wrong.why.contains(&format!("`{part}`")), "{part}: {wrong}");
+    }
+}
+
+/// Files that were made of the observations say what the observations have.
+#[test]
+fn derived_files_are_made_again() {
+    for (name, text) in [("open.csv", "nothing,is,open\n"), ("scan.xml", "<nmaprun/>\n")] {
+        let run = Made::new(&Options::default());
+        run.forge(Some((name, text.as_bytes())), |_| {});
+        assert_eq!(holds(run.dir(), &Against::default()).expect_err(name).file, name);
+    }
+}
+
+/// A key that nobody knows, or one that stands twice, is read by somebody else than us.
+#[test]
+fn a_manifest_is_written_in_one_way_alone() {
+    let run = Made::new(&Options { signed: false, ..Options::default() });
+    let path = run.dir().join(MANIFEST);
+    let text = fs::read_to_string(&path).expect("a manifest");
+    for changed in [
+        text.replacen('{', "{\n  \"verdict\": \"pass\",", 1),
+        text.replacen("\"schema\":", "\"schema\": \"\", \"schema\":", 1),
+        format!("{text} "),
+    ] {
+        fs::write(&path, &changed).expect("room");
+        assert_eq!(holds(run.dir(), &Against::default()).expect_err("another text").file, MANIFEST);
+    }
+}
+
+/// A few bytes that would be gigabytes are refused before they are.
+#[test]
+fn observations_that_grow_are_refused() {
+    let run = Made::new(&Options::default());
+    let empty = "{\"line\":\"block\",\"tile\":1,\"hosts\":[],\"ports\":\"1-65535\",\"transport\":\"tcp\",\
+                 \"state\":\"unknown\",\"unknown\":\"interrupted\",\"targets\":0}\n";
+    let bomb = zstd::encode_all(empty.repeat(300_000).as_bytes(), 3).expect("memory");
+    let file = ("observations.jsonl.zst", bomb.as_slice());
+    run.forge(Some(file), |manifest| manifest.completeness.tiles[0].bytes = bomb.len() as u64);
+    let begun = std::time::Instant::now();
+    assert!(holds(run.dir(), &Against::default()).is_err());
+    assert!(begun.elapsed().as_secs() < 5, "it took {:?}", begun.elapsed());
 }

@@ -51,6 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "survey",
             "policy",
             "sink::csv",
+            "sink::nmap",
             "sink::secret",
             "config::diagnostic",
             "config::file",

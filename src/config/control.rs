@@ -92,7 +92,7 @@ pub(super) fn read_control(root: &mut Section<'_>) -> ControlConfig {
     let hours = values(section.list_some(&HOURS, "hours such as 22:00-05:00", Value::parsed::<Hours>));
     let zone = section.take(&TIMEZONE).and_then(read_zone).unwrap_or(TimeZone::UTC);
     let attempts = section.take(&ATTEMPTS).and_then(|value| value.integer(1..=10));
-    let tile = section.take(&TILE).and_then(|value| value.integer(1000..=1 << 27)).and_then(NonZeroU64::new);
+    let tile = section.take(&TILE).and_then(|value| value.integer(1000..=1 << 24)).and_then(NonZeroU64::new);
     let signing_key = read_secret(&mut section, &SIGNING_KEY_FILE);
     settings.ports = section.take(&PORTS).and_then(Value::ports);
     settings.rate_limit = section.take(&RATE_MAX).and_then(read_pps);

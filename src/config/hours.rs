@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -47,16 +48,33 @@ impl OpeningHours {
         until
     }
 
-    /// When it is open next: now, if it is.
+    /// When it is open next: now, if it is; at the end of time, if never.
     pub fn opens(&self, now: Timestamp) -> Timestamp {
         if self.open_until(now).is_some() {
             return now;
         }
         let today = now.to_zoned(self.zone.clone()).date();
-        let days = (0..=2).filter_map(|days| today.checked_add(days.days()).ok());
-        let starts =
-            days.flat_map(|day| self.hours.iter().filter_map(move |hours| self.moment(day, hours.from)));
-        starts.filter(|start| *start > now).min().unwrap_or(now)
+        // On a day on which the clocks are put forward a window may have no length, so that more than one day counts.
+        let days = (0..=7).filter_map(|days| today.checked_add(days.days()).ok());
+        let windows =
+            days.flat_map(|day| self.hours.iter().filter_map(move |hours| self.window(*hours, day)));
+        windows.map(|(start, _)| start).filter(|start| *start > now).min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// How long the shortest of the hours is, on a day on which nobody sets the clocks; nothing for all hours.
+    pub fn shortest(&self) -> Option<Duration> {
+        let lengths = self.hours.iter().map(|hours| {
+            let seconds = hours.from.duration_until(hours.until).as_secs();
+            Duration::from_secs(seconds.rem_euclid(24 * 3600).unsigned_abs())
+        });
+        lengths.min()
+    }
+
+    /// The window of a day, if it has any length on that day.
+    fn window(&self, hours: Hours, day: Date) -> Option<(Timestamp, Timestamp)> {
+        let last = if hours.until > hours.from { day } else { day.checked_add(1.day()).ok()? };
+        let (start, end) = (self.moment(day, hours.from)?, self.moment(last, hours.until)?);
+        (start < end).then_some((start, end))
     }
 
     /// The ends of the windows that are open at a moment.
@@ -65,8 +83,7 @@ impl OpeningHours {
         let days = [today.checked_sub(1.day()).ok(), Some(today)].into_iter().flatten();
         days.flat_map(move |day| {
             self.hours.iter().filter_map(move |hours| {
-                let last = if hours.until > hours.from { day } else { day.checked_add(1.day()).ok()? };
-                let (start, end) = (self.moment(day, hours.from)?, self.moment(last, hours.until)?);
+                let (start, end) = self.window(*hours, day)?;
                 (start <= at && at < end).then_some(end)
             })
         })
@@ -156,6 +173,17 @@ mod tests {
         assert_eq!(night.open_until(at("2027-03-27T21:00:00Z")), Some(at("2027-03-28T03:00:00Z")));
         let skipped = opening(&["02:30-02:45"], "Europe/Berlin");
         assert_eq!(skipped.opens(at("2027-03-27T23:30:00Z")), at("2027-03-28T01:30:00Z"));
+    }
+
+    /// At two in the morning of 28 March 2027 the clocks of Berlin show three: that day the window has no length.
+    #[test]
+    fn a_window_that_the_clocks_skip_is_none() {
+        let skipped = opening(&["02:00-03:00"], "Europe/Berlin");
+        assert_eq!(skipped.opens(at("2027-03-27T23:30:00Z")), at("2027-03-29T00:00:00Z"));
+        assert_eq!(skipped.open_until(at("2027-03-28T01:00:00Z")), None);
+        assert_eq!(skipped.shortest(), Some(Duration::from_secs(3600)));
+        let night = opening(&["22:00-05:00", "12:00-12:10"], "UTC");
+        assert_eq!(night.shortest(), Some(Duration::from_secs(600)));
     }
 
     #[test]

@@ -15,8 +15,13 @@ const BESIDE: Duration = Duration::from_secs(3);
 /// Between two tries at a silent target, on average.
 const BETWEEN_TRIES: Duration = Duration::from_millis(1200);
 
-/// Bytes of compressed observations for a target: where all hosts are alike, and where no two are.
-const BYTES: (f64, f64) = (0.001, 0.5);
+/// Bytes of evidence for a target: where all hosts are alike, and where no two are. What is open takes some hundred
+/// bytes more in each of several files.
+const BYTES: (f64, f64) = (0.001, 1.5);
+
+/// Bytes of evidence for a host, which `scan.xml` lists, and for all that there is once.
+const HOST_BYTES: u64 = 400;
+const BASE_BYTES: u64 = 100_000;
 
 /// What a run will take: the least, and the most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +66,8 @@ pub fn estimate(scope: &Scope, grid: &Grid, method: &Method, tiles: u64) -> Esti
             .saturating_add((BESIDE + tail).saturating_mul(tiles))
     };
     let tail = BETWEEN_TRIES * (u32::from(method.tries) - 1);
-    let bytes = |each: f64| 20_000 + (targets as f64 * each) as u64;
+    let hosts = scope.hosts().min(4096) * HOST_BYTES;
+    let bytes = |each: f64| BASE_BYTES + hosts + (targets as f64 * each) as u64;
     let work = (took(packets.0, Duration::ZERO), took(packets.1, tail));
     Estimate { targets, tiles, packets, pps, work, bytes: (bytes(BYTES.0), bytes(BYTES.1)) }
 }

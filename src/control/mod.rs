@@ -20,6 +20,7 @@ pub mod workplace;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::evidence::journal::JournalError;
 use crate::evidence::recount::RecountError;
@@ -118,6 +119,33 @@ pub enum ControlError {
         declared: u64,
         /// Targets now.
         found: u64,
+    },
+    /// A tile that does not fit into the hours would be begun for ever.
+    #[error(
+        "a tile takes up to {takes:?}, and the hours are open for {open:?} at a time; choose a smaller --tile, a higher \
+         --rate-max, or longer hours"
+    )]
+    TooLong {
+        /// What the tile takes.
+        takes: Duration,
+        /// How long the hours are open.
+        open: Duration,
+    },
+    /// A run of another control says nothing of this one.
+    #[error("the earlier run is evidence for the control {theirs:?}, and this one for {ours:?}")]
+    OtherControl {
+        /// That of the earlier run.
+        theirs: String,
+        /// That of this one.
+        ours: String,
+    },
+    /// Whoever else may write there could have the run overwrite other files, or read its secret.
+    #[error("{} {why}; use a directory of your own", path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// No random numbers.
     #[error("failed to get a random key from the system: {0}")]

@@ -11,6 +11,7 @@ use super::estimate;
 use super::keys::RunKey;
 use super::workplace::failed;
 use crate::config::control::ControlConfig;
+use crate::config::hours::OpeningHours;
 use crate::config::options::EngineChoice;
 use crate::config::settings::{Settings, SettingsError};
 use crate::config::sources::Gathered;
@@ -24,12 +25,14 @@ use crate::job::rates;
 use crate::job::settle::{Settled, settle};
 use crate::policy::allowlist::Allowlist;
 use crate::sweep::plan::defaults;
+use crate::target::address::AddressRange;
 use crate::target::ports::PortSet;
 use crate::target::scope::Scope;
 
 /// Targets of a tile, if nobody says: as many as are swept in a minute, within bounds.
 const MINUTE: u64 = 60;
 const TILE: std::ops::RangeInclusive<u64> = (1 << 18)..=(1 << 24);
+const LEAST_TILE: u64 = 64;
 
 /// What is wanted.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub struct Request<'a> {
     /// The run before.
     pub previous: Option<(Manifest, RunReference)>,
     /// The run whose findings this one is to show closed.
-    pub rescan_of: Option<RunReference>,
+    pub rescan_of: Option<(Manifest, RunReference)>,
 }
 
 impl Request<'_> {
@@ -71,22 +74,26 @@ pub fn decide(request: &Request<'_>, key: &RunKey, now: Timestamp) -> Result<Pla
     let settled = settle(settings)?;
     let method = method(request, &settled)?;
     let scope = &settled.scope;
-    let tile = request.control.tile.unwrap_or_else(|| usual_tile(scope, &method));
-    let ControlConfig { opening, .. } = request.control;
+    let tile = request.control.tile.unwrap_or_else(|| usual_tile(scope, &method, &request.control.opening));
+    let grid = Grid::of(scope, tile);
+    refuse_long_tile(scope, &grid, &method, &request.control.opening)?;
+    refuse_other_control(request)?;
+    let (hours, timezone) = hours(request.control);
     Ok(Plan {
         schema: SCHEMA.to_owned(),
         run: Ulid::generate(),
         planned: now,
         control: control(request.control),
         authorization: settings.authorization.clone(),
-        grid: Grid::of(scope, tile),
+        grid,
+        watched_ports: request.watched_ports.clone(),
         scope: statement(request, &settled)?,
         method,
-        hours: opening.hours.iter().map(ToString::to_string).collect(),
-        timezone: opening.zone.iana_name().unwrap_or("UTC").to_owned(),
+        hours,
+        timezone,
         key_commitment: key.commitment(),
         previous: request.previous.as_ref().map(|(_, reference)| reference.clone()),
-        rescan_of: request.rescan_of.clone(),
+        rescan_of: request.rescan_of.as_ref().map(|(_, reference)| reference.clone()),
     })
 }
 
@@ -103,17 +110,16 @@ pub fn difference(plan: &Plan, request: &Request<'_>) -> Result<Option<String>, 
     let written = &request.gathered.written;
     let sources = sources(request)?;
     let excluded = exclusions(settings);
-    let excluded_then: Vec<Exclusion> =
-        plan.scope.excluded.iter().filter(|then| !is_left_out(then)).cloned().collect();
     let tries = settings.tries.unwrap_or(defaults::TRIES);
     let previous = request.previous.as_ref().map(|(_, reference)| reference);
+    let rescan_of = request.rescan_of.as_ref().map(|(_, reference)| reference);
     let told = |reference: Option<&RunReference>| {
         reference.map_or("no run before it".to_owned(), |run| format!("the run {} before it", run.run))
     };
     let differences = [
         (*written != plan.scope.written, format!("the targets {}", plan.scope.written.join(", "))),
         (sources != plan.scope.sources, "other contents of the files that name targets".to_owned()),
-        (excluded != excluded_then, "other excludes".to_owned()),
+        (excluded != plan.scope.excluded, "other excludes".to_owned()),
         (ports != plan.scope.ports, format!("--ports {}", plan.scope.ports)),
         (engine != then.engine, format!("--engine {}", then.engine)),
         (tries != then.tries, format!("--tries {}", then.tries)),
@@ -122,7 +128,7 @@ pub fn difference(plan: &Plan, request: &Request<'_>) -> Result<Option<String>, 
         (settings.authorization != plan.authorization, "another --authorization".to_owned()),
         (control(request.control) != plan.control, "another [control]".to_owned()),
         (previous != plan.previous.as_ref(), told(plan.previous.as_ref())),
-        (request.rescan_of != plan.rescan_of, "another --rescan-of".to_owned()),
+        (rescan_of != plan.rescan_of.as_ref(), "another --rescan-of".to_owned()),
     ];
     Ok(differences.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what))
 }
@@ -157,11 +163,58 @@ fn ports(settings: &Settings) -> PortSet {
     settings.ports.clone().unwrap_or_else(PortSet::risky)
 }
 
-fn usual_tile(scope: &Scope, method: &Method) -> NonZeroU64 {
+fn usual_tile(scope: &Scope, method: &Method, opening: &OpeningHours) -> NonZeroU64 {
     // Reckoned as if all were one tile, which spreads over as many hosts as any.
     let pps = estimate::rate(scope, &Grid { host_blocks: 1, port_blocks: 1 }, method);
-    let tile = (pps * MINUTE).clamp(*TILE.start(), *TILE.end());
-    NonZeroU64::new(tile).unwrap_or(NonZeroU64::MIN)
+    let mut tile = (pps * MINUTE).clamp(*TILE.start(), *TILE.end());
+    // One that does not fit into the hours would never be done.
+    while tile > LEAST_TILE && !fits(scope, &Grid::of(scope, at_least_one(tile)), method, opening) {
+        tile /= 2;
+    }
+    at_least_one(tile)
+}
+
+fn at_least_one(number: u64) -> NonZeroU64 {
+    NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN)
+}
+
+/// Whether a tile is done within the hours, however much of it is silent.
+fn fits(scope: &Scope, grid: &Grid, method: &Method, opening: &OpeningHours) -> bool {
+    let takes = estimate::estimate(scope, grid, method, 1).work.1;
+    opening.shortest().is_none_or(|shortest| takes <= shortest)
+}
+
+fn refuse_long_tile(
+    scope: &Scope,
+    grid: &Grid,
+    method: &Method,
+    opening: &OpeningHours,
+) -> Result<(), ControlError> {
+    if fits(scope, grid, method, opening) {
+        return Ok(());
+    }
+    Err(ControlError::TooLong {
+        takes: estimate::estimate(scope, grid, method, 1).work.1,
+        open: opening.shortest().unwrap_or_default(),
+    })
+}
+
+/// A run is compared with others of the same control alone.
+fn refuse_other_control(request: &Request<'_>) -> Result<(), ControlError> {
+    let earlier = [&request.previous, &request.rescan_of];
+    for (manifest, _) in earlier.into_iter().flatten() {
+        let id = &manifest.plan.control.id;
+        if *id != request.control.id {
+            return Err(ControlError::OtherControl { theirs: id.clone(), ours: request.control.id.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The hours in which a run may send, and on whose wall they are read.
+pub fn hours(config: &ControlConfig) -> (Vec<String>, String) {
+    let hours = config.opening.hours.iter().map(ToString::to_string).collect();
+    (hours, config.opening.zone.iana_name().unwrap_or("UTC").to_owned())
 }
 
 fn control(config: &ControlConfig) -> Control {
@@ -174,13 +227,6 @@ fn control(config: &ControlConfig) -> Control {
         performer: config.performer.clone(),
         reviewer: config.reviewer.clone(),
     }
-}
-
-/// Why this host leaves out addresses that the scope covers. Their reasons begin so.
-const LEFT_OUT: &str = "left out: ";
-
-fn is_left_out(exclusion: &Exclusion) -> bool {
-    exclusion.reason.as_ref().is_some_and(|reason| reason.starts_with(LEFT_OUT))
 }
 
 fn exclusions(settings: &Settings) -> Vec<Exclusion> {
@@ -205,15 +251,14 @@ fn sources(request: &Request<'_>) -> Result<Vec<SourceFile>, ControlError> {
 
 fn statement(request: &Request<'_>, settled: &Settled) -> Result<ScopeStatement, ControlError> {
     let Settled { scope, left_out, .. } = settled;
-    let mut excluded = exclusions(request.settings());
-    excluded.extend(left_out.iter().map(|left| Exclusion {
-        network: crate::target::address::AddressRange::single(left.ip),
-        reason: Some(format!("{LEFT_OUT}{}", left.why)),
-    }));
+    let left_out = left_out
+        .iter()
+        .map(|left| Exclusion { network: AddressRange::single(left.ip), reason: Some(left.why.to_owned()) });
     Ok(ScopeStatement {
         written: request.gathered.written.clone(),
         sources: sources(request)?,
-        excluded,
+        excluded: exclusions(request.settings()),
+        left_out: left_out.collect(),
         unresolved: request.gathered.unresolved.iter().map(|failed| failed.name.to_string()).collect(),
         networks: scope.ranges().to_vec(),
         ports: scope.ports().clone(),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::attempt::{Watching, sweep};
 use super::keys::RunKey;
-use super::plan::{Request, difference, method};
+use super::plan::{Request, difference, hours, method};
 use super::rest::{LOOK, Rest};
 use super::tile::TileMap;
 use super::workplace::{Found, Unfinished, Workplace};
@@ -109,13 +109,20 @@ impl<'a> Run<'a> {
         };
         let scope = plan.targets()?;
         let (mut journal, mut entries) = workplace.journal()?;
-        let begun = if entries.is_empty() {
-            What::Begun { plan: workplace.digest(PLAN)?, performer }
-        } else {
-            let settled = settle(&request.gathered.settings)?;
-            What::Resumed { performer, method: Box::new(method(request, &settled)?) }
+        let begun = match entries.last().map(|entry| &entry.what) {
+            None => What::Begun { plan: workplace.digest(PLAN)?, performer },
+            // Nothing is left but to make the evidence, as of then.
+            Some(concluded @ What::Concluded { .. }) => concluded.clone(),
+            Some(_) => {
+                let settled = settle(&request.gathered.settings)?;
+                let method = Box::new(method(request, &settled)?);
+                let (hours, timezone) = hours(request.control);
+                What::Resumed { performer, method, hours, timezone }
+            }
         };
-        entries.push(journal.add(now, begun.clone())?);
+        if !matches!(begun, What::Concluded { .. }) {
+            entries.push(journal.add(now, begun.clone())?);
+        }
         Ok(Run { request, workplace, journal, plan, key, scope, entries, begun })
     }
 
@@ -127,6 +134,11 @@ impl<'a> Run<'a> {
     /// What has happened so far.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Whether every tile was done, and that was said.
+    pub fn is_concluded(&self) -> bool {
+        matches!(self.entries.last().map(|entry| &entry.what), Some(What::Concluded { .. }))
     }
 
     /// Sweeps every tile that is not done. Raising `interrupt` stops that; the run can be resumed then.
@@ -161,7 +173,10 @@ impl<'a> Run<'a> {
     }
 
     /// Writes an entry, and has it told.
-    pub(super) fn enter_journal(
+    ///
+    /// # Errors
+    /// When it cannot be written, or told.
+    pub fn enter_journal(
         &mut self,
         listener: &mut dyn Listener,
         time: Timestamp,
@@ -219,6 +234,7 @@ impl<'a> Run<'a> {
                 wait(BETWEEN_ATTEMPTS, interrupt);
             }
         }
+        known.name(&self.request.gathered.names);
         self.keep(tile, attempts, &known, listener, now())?;
         Ok(true)
     }
@@ -301,7 +317,9 @@ impl<'a> Run<'a> {
             while opening.open_until(now()).is_none() && !interrupt.load(Ordering::Relaxed) {
                 thread::sleep(LOOK);
             }
-            self.enter_journal(listener, now(), What::Continued)?;
+            if opening.open_until(now()).is_some() {
+                self.enter_journal(listener, now(), What::Continued)?;
+            }
         }
         Ok(!interrupt.load(Ordering::Relaxed))
     }

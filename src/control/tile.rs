@@ -14,6 +14,7 @@ use crate::sweep::ledger::Ledger;
 use crate::sweep::report::{Observation, UnknownReason};
 use crate::sweep::verified::{AnswersAll, Verification, Verifications};
 use crate::target::address::AddressRange;
+use crate::target::names::Names;
 use crate::target::ports::PortSet;
 use crate::target::scope::{Scope, merge};
 use crate::target::state::{Reason, State};
@@ -93,7 +94,8 @@ impl TileMap {
         if known.is_listed() {
             let (verification, conduct, banner) = (Verification::Skipped, None, None);
             let observation = Observation { corrects: false, ..*observation };
-            let line = TargetLine { tile, time, observation, verification, conduct, banner };
+            let names = Vec::new();
+            let line = TargetLine { tile, time, names, observation, verification, conduct, banner };
             self.opens.insert(target, line);
         } else {
             self.opens.remove(&target);
@@ -109,6 +111,13 @@ impl TileMap {
             line.banner = confirmation.banner;
         }
         self.hosts.extend(known.answers_all.iter().map(|(ip, host)| (*ip, host.clone())));
+    }
+
+    /// Says what hosts are called.
+    pub fn name(&mut self, names: &Names) {
+        for (target, line) in &mut self.opens {
+            line.names = names.of(target.ip).into_iter().map(str::to_owned).collect();
+        }
     }
 
     /// Adds what a later attempt has learned.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ControlError;
@@ -53,11 +53,14 @@ impl Workplace {
         if manifest.exists() && !work.exists() {
             return Err(ControlError::Finished { dir: dir.to_owned() });
         }
+        refuse_others(dir)?;
+        refuse_others(&work)?;
         if !work.exists() {
             refuse_strangers(dir)?;
         }
         let mut builder = DirBuilder::new();
         // The secret lies in here until the run is over.
+        fs::create_dir_all(dir).map_err(|cause| failed("make", dir, cause))?;
         builder.recursive(true).mode(0o700);
         builder.create(&work).map_err(|cause| failed("make", &work, cause))?;
         let lock = work.join(LOCK);
@@ -69,6 +72,11 @@ impl Workplace {
             Err(TryLockError::Error(cause)) => return Err(failed("lock", &lock, cause)),
         }
         let workplace = Workplace { dir: dir.to_owned(), _lock: file };
+        if manifest.exists() {
+            // The bundle was whole when somebody stopped whoever was tidying up.
+            workplace.leave()?;
+            return Err(ControlError::Finished { dir: dir.to_owned() });
+        }
         let found = workplace.look()?;
         Ok((workplace, found))
     }
@@ -96,8 +104,11 @@ impl Workplace {
     pub fn begin(&self, plan: &Plan, key: &RunKey) -> Result<(), ControlError> {
         let path = self.dir.join(WORK).join(KEY);
         let keep = || {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             writeln!(file, "{}", key.reveal())?;
             file.sync_all()?;
             sync_dir(&self.dir.join(WORK))
@@ -115,6 +126,18 @@ impl Workplace {
     /// When it cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ControlError> {
         write(&self.dir, name, |file| file.write_all(bytes)).map_err(|cause| self.unwritable(name, cause))
+    }
+
+    /// Removes a file of the bundle, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), ControlError> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, cause)),
+            _ => Ok(()),
+        }
     }
 
     /// The digest of a file of the bundle.
@@ -172,6 +195,19 @@ impl Workplace {
         let key = key.ok_or_else(|| damaged(&path, &"it is not the secret that the plan promises"))?;
         let (_, entries) = self.journal()?;
         Ok(Found::Unfinished(Box::new(Unfinished { plan, key, entries })))
+    }
+}
+
+/// A directory that others own or may write to, if it is there at all.
+fn refuse_others(path: &Path) -> Result<(), ControlError> {
+    let refuse = |why| Err(ControlError::NotOurs { path: path.to_owned(), why });
+    match fs::symlink_metadata(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(failed("read", path, cause)),
+        Ok(found) if !found.is_dir() => refuse("is no directory"),
+        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => refuse("belongs to somebody else"),
+        Ok(found) if found.mode() & 0o022 != 0 => refuse("can be written to by others"),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a bundle of evidence consists of: a directory with these files.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -65,12 +65,24 @@ pub fn sums(contents: &[FileDigest], manifest: &Digest) -> String {
 /// When it cannot be written.
 pub fn write(dir: &Path, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.new"));
-    let mut file = File::create(&temporary)?;
+    let written = write_new(&temporary, fill).and_then(|()| fs::rename(&temporary, dir.join(name)));
+    if written.is_err() {
+        // Nobody needs half a file; if it cannot be removed either, the next attempt does it.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.and_then(|()| sync_dir(dir))
+}
+
+/// A file that nobody else has made, nor led elsewhere.
+fn write_new(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     fill(&mut file)?;
     file.flush()?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
-    sync_dir(dir)
+    file.sync_all()
 }
 
 /// Has the names in a directory on the disk.

@@ -23,13 +23,15 @@ pub fn compare(
         with,
         new: now.iter().filter(|(print, _)| !then.contains_key(*print)).map(change).collect(),
         fixed: Vec::new(),
+        excepted: Vec::new(),
         persisting: now.iter().filter(|(print, _)| then.contains_key(*print)).map(change).collect(),
         not_seen: Vec::new(),
     };
     for gone in then.iter().filter(|(print, _)| !now.contains_key(*print)) {
-        let list = match was_seen(gone.1, scope, recount) {
-            true => &mut comparison.fixed,
-            false => &mut comparison.not_seen,
+        let list = match (was_seen(gone.1, scope, recount), is_still_open(gone.1, recount)) {
+            (_, true) => &mut comparison.excepted,
+            (true, false) => &mut comparison.fixed,
+            (false, false) => &mut comparison.not_seen,
         };
         list.push(change(gone));
     }
@@ -55,4 +57,13 @@ fn was_seen(finding: &Finding, scope: &Scope, recount: &Recount) -> bool {
     let Some(ip) = finding.ip else { return false };
     let ports = finding.port.map_or_else(|| scope.ports().iter().collect(), |port| vec![port]);
     ports.into_iter().all(|port| scope.index_of(ip, port).is_some() && !recount.is_unknown(ip, port))
+}
+
+/// Whether what a finding is about still accepts handshakes: its target, or its host on every port.
+fn is_still_open(finding: &Finding, recount: &Recount) -> bool {
+    match (finding.ip, finding.port) {
+        (Some(ip), Some(port)) => recount.is_open(ip, port),
+        (Some(ip), None) => recount.verifications.answers_all.contains_key(&ip),
+        _ => false,
+    }
 }

@@ -48,6 +48,13 @@ fn concerns(allowance: &Allowance, scope: &Scope) -> bool {
         && subtract(&hosts, scope.ranges()) != hosts
 }
 
+/// The allowlist without the lines in which it stands: the same exceptions stand elsewhere in the evidence than they
+/// did in the configuration.
+pub fn without_lines(allowances: &[Allowance]) -> Allowlist {
+    let allowances = allowances.iter().cloned();
+    Allowlist::new(allowances.map(|allowance| Allowance { line: None, ..allowance }).collect())
+}
+
 /// The allowlist as a file of `[[allow]]` tables, in the order in which it was read; whoever reads it has the same
 /// allowlist again.
 pub fn as_toml(allowances: &[Allowance]) -> String {

@@ -52,6 +52,10 @@ pub enum What {
         performer: Performer,
         /// How it is performed from now on.
         method: Box<Method>,
+        /// In which hours, from now on.
+        hours: Vec<String>,
+        /// On whose wall they are read.
+        timezone: String,
     },
     /// A tile is about to be swept.
     TileBegun {
@@ -90,6 +94,8 @@ pub enum What {
     Concluded {
         /// The sum of their books.
         ledger: Ledger,
+        /// What the clock was then.
+        clock: ClockState,
     },
 }
 
@@ -170,6 +176,8 @@ pub struct Journal {
     path: PathBuf,
     number: u64,
     before: Digest,
+    /// The length of all whole lines.
+    len: u64,
 }
 
 impl Journal {
@@ -192,7 +200,8 @@ impl Journal {
         }
         file.seek(SeekFrom::End(0)).map_err(|cause| failed("write", cause))?;
         let (entries, before) = parse(path, &text)?;
-        Ok((Journal { file, path: path.to_owned(), number: entries.len() as u64, before }, entries))
+        let (number, len) = (entries.len() as u64, text.len() as u64);
+        Ok((Journal { file, path: path.to_owned(), number, before, len }, entries))
     }
 
     /// Adds an entry, and says what it has become. When this returns, it is on the disk.
@@ -203,10 +212,17 @@ impl Journal {
         let failed = |cause| JournalError::Io { doing: "write", path: self.path.clone(), cause };
         let entry = Entry { number: self.number + 1, time, before: self.before, what };
         let mut line = serde_json::to_vec(&entry).map_err(|cause| failed(cause.into()))?;
+        // As it will be read again: what is not written, such as a microsecond, is not known.
+        let entry: Entry = serde_json::from_slice(&line).map_err(|cause| failed(cause.into()))?;
         let digest = Digest::of(&line);
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(failed)?;
+        if let Err(cause) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+            // Half a line, behind which another may come, would be a journal that nobody can read.
+            let _ = self.file.set_len(self.len).and_then(|()| self.file.seek(SeekFrom::End(0)));
+            return Err(failed(cause));
+        }
         (self.number, self.before) = (entry.number, digest);
+        self.len += line.len() as u64;
         Ok(entry)
     }
 }
@@ -246,10 +262,26 @@ pub fn tiles_done(entries: &[Entry]) -> Vec<TileDone> {
     done.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
+/// How often a tile was swept to its end.
+pub fn times_swept(entries: &[Entry], tile: u64) -> u64 {
+    let is_of = |entry: &&Entry| matches!(entry.what, What::TileSwept { tile: of, .. } if of == tile);
+    entries.iter().filter(is_of).count() as u64
+}
+
+/// The version of the program that has worked last.
+pub fn last_version(entries: &[Entry]) -> Option<&str> {
+    entries.iter().rev().find_map(|entry| match &entry.what {
+        What::Begun { performer, .. } | What::Resumed { performer, .. } => Some(performer.version.as_str()),
+        _ => None,
+    })
+}
+
 /// How long a run has been sending, as its journal has it: the sum of its tiles.
 pub fn active(entries: &[Entry]) -> Duration {
     let swept = entries.iter().filter_map(|entry| match &entry.what {
-        What::TileSwept { report, second_look, .. } => Some(report.duration_ms + second_look.duration_ms),
+        What::TileSwept { report, second_look, .. } => {
+            Some(report.duration_ms.saturating_add(second_look.duration_ms))
+        }
         _ => None,
     });
     Duration::from_millis(swept.fold(0, u64::saturating_add))

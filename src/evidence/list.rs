@@ -10,7 +10,6 @@ use super::recount::Recount;
 use crate::policy::finding::Finding;
 use crate::sink::csv::cell;
 use crate::target::foreign::harmless;
-use crate::target::names::Names;
 use crate::target::ports::service;
 
 /// The columns, in their order. New ones are added at the end.
@@ -37,7 +36,7 @@ pub const COLUMNS: [&str; 16] = [
 ///
 /// # Errors
 /// When there is no memory for it.
-pub fn csv(recount: &Recount, findings: &[Finding], names: &Names) -> io::Result<Vec<u8>> {
+pub fn csv(recount: &Recount, findings: &[Finding]) -> io::Result<Vec<u8>> {
     let judged: HashMap<_, _> =
         findings.iter().filter_map(|finding| Some(((finding.ip?, finding.port?), finding))).collect();
     let mut writer = ::csv::Writer::from_writer(Vec::new());
@@ -45,12 +44,12 @@ pub fn csv(recount: &Recount, findings: &[Finding], names: &Names) -> io::Result
     for line in &recount.lines {
         let target = line.observation.target;
         let finding = judged.get(&(target.ip.to_canonical(), target.port)).copied();
-        writer.write_record(cells(line, finding, names).iter().map(|text| cell(text).into_owned()))?;
+        writer.write_record(cells(line, finding).iter().map(|text| cell(text).into_owned()))?;
     }
     writer.into_inner().map_err(::csv::IntoInnerError::into_error)
 }
 
-fn cells(line: &TargetLine, finding: Option<&Finding>, names: &Names) -> [String; 16] {
+fn cells(line: &TargetLine, finding: Option<&Finding>) -> [String; 16] {
     let seen = &line.observation;
     let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
     let time: Timestamp = line.time;
@@ -58,7 +57,7 @@ fn cells(line: &TargetLine, finding: Option<&Finding>, names: &Names) -> [String
         format!("{time:.3}"),
         line.tile.to_string(),
         seen.target.ip.to_string(),
-        names.of(seen.target.ip).join(" "),
+        line.names.join(" "),
         seen.target.port.to_string(),
         seen.target.transport.to_string(),
         service(seen.target.port).map_or_else(String::new, |service| service.name.to_owned()),

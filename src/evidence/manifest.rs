@@ -40,6 +40,9 @@ pub struct Manifest {
     /// What has changed since the run before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// What has become of the findings of the run that this one is to show closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescan: Option<Comparison>,
     /// Ports that are open somewhere and that the interval's sweeps do not look at.
     pub unwatched_ports: Vec<UnwatchedPort>,
     /// By what all this can be checked.
@@ -95,7 +98,7 @@ pub struct Times {
     /// When it began.
     #[serde(serialize_with = "milliseconds")]
     pub started: Timestamp,
-    /// When the last tile was done.
+    /// When it was concluded, with the last tile done.
     #[serde(serialize_with = "milliseconds")]
     pub completed: Timestamp,
     /// How long it was at work in between, in milliseconds.
@@ -174,8 +177,10 @@ pub struct Comparison {
     pub with: RunReference,
     /// Found now, and not then.
     pub new: Vec<Change>,
-    /// Found then, looked at now, and not found.
+    /// Found then, looked at now, and not open.
     pub fixed: Vec<Change>,
+    /// Found then, and still open: an exception names it now, or its host accepts every port.
+    pub excepted: Vec<Change>,
     /// Found both times.
     pub persisting: Vec<Change>,
     /// Found then, and not looked at now, or not seen: nobody knows.

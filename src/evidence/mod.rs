@@ -10,6 +10,7 @@
 //! it cannot prove is that whoever held the key at that time held it honestly.
 
 pub mod bundle;
+mod claims;
 pub mod compare;
 pub mod digest;
 pub mod exceptions;
@@ -25,5 +26,6 @@ pub mod recount;
 pub mod report;
 pub mod sign;
 pub mod sign_off;
+pub mod statement;
 pub mod surveyed;
 pub mod verify;

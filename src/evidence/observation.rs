@@ -50,6 +50,9 @@ pub struct TargetLine {
     /// When its last word came in.
     #[serde(serialize_with = "milliseconds")]
     pub time: Timestamp,
+    /// What its host is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// What was seen.
     #[serde(flatten)]
     pub observation: Observation,

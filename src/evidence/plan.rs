@@ -11,7 +11,7 @@ use super::grid::Grid;
 use crate::policy::finding::milliseconds;
 use crate::target::address::AddressRange;
 use crate::target::ports::PortSet;
-use crate::target::scope::{Scope, ScopeError};
+use crate::target::scope::{Scope, ScopeError, merge, subtract};
 
 /// The version of all that a bundle holds.
 pub const SCHEMA: &str = "portreeve-evidence/1";
@@ -33,6 +33,8 @@ pub struct Plan {
     pub authorization: Option<String>,
     /// What is swept, and what is not.
     pub scope: ScopeStatement,
+    /// The ports that the interval's sweeps look at.
+    pub watched_ports: PortSet,
     /// How that is cut into tiles.
     pub grid: Grid,
     /// How it is swept.
@@ -81,8 +83,11 @@ pub struct ScopeStatement {
     /// The files that more of them came from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceFile>,
-    /// What was left out, and why.
+    /// What was excluded, and why.
     pub excluded: Vec<Exclusion>,
+    /// What this host left out by itself, and why: its gateways, and broadcast addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Exclusion>,
     /// Host names that were to be swept and have no address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<String>,
@@ -153,6 +158,20 @@ pub struct RunReference {
 }
 
 impl Plan {
+    /// The networks that follow from what was written and what was excluded or left out; nothing, where names or files
+    /// had their part in it.
+    pub fn networks_as_written(&self) -> Option<Vec<AddressRange>> {
+        let scope = &self.scope;
+        if !scope.sources.is_empty() || scope.written.is_empty() {
+            return None;
+        }
+        let written: Vec<AddressRange> =
+            scope.written.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?;
+        let out = scope.excluded.iter().chain(&scope.left_out);
+        let out: Vec<AddressRange> = out.map(|exclusion| exclusion.network).collect();
+        Some(subtract(&merge(&written), &merge(&out)))
+    }
+
     /// What is swept, as the engine has it.
     ///
     /// # Errors

@@ -13,14 +13,17 @@ use super::plan::Plan;
 use crate::sweep::ledger::Ledger;
 use crate::sweep::report::{Observation, UnknownReason};
 use crate::sweep::verified::{AnswersAll, Confirmation, Verifications};
+use crate::target::address::{AddressRange, address_of};
+use crate::target::names::Names;
 use crate::target::scope::Scope;
 use crate::target::state::{Reason, State};
+use crate::target::{Target, Transport};
 
 /// The longest line: a block of all ports but every other one, on as many hosts, has some 700,000 bytes.
 const LONGEST_LINE: u64 = 4 << 20;
 
 /// The most targets of one tile. More than any run makes; a plan that says so was made up.
-const MOST_TARGETS: u64 = 1 << 28;
+const MOST_TARGETS: u64 = 1 << 25;
 
 /// What the lines say together.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +110,19 @@ impl Recount {
         }
     }
 
+    /// What addresses are called, as far as they have open ports.
+    pub fn names(&self) -> Names {
+        Names::new(self.lines.iter().flat_map(|line| {
+            let range = AddressRange::single(line.observation.target.ip);
+            line.names.iter().map(move |name| (range, name.as_str()))
+        }))
+    }
+
+    /// Whether a target has accepted a handshake.
+    pub fn is_open(&self, ip: IpAddr, port: u16) -> bool {
+        self.verifications.targets.contains_key(&Target { ip, port, transport: Transport::Tcp })
+    }
+
     /// Whether nothing is known of a target.
     pub fn is_unknown(&self, ip: IpAddr, port: u16) -> bool {
         self.unknown.iter().any(|block| {
@@ -142,6 +158,9 @@ impl Recount {
             let text = text.strip_suffix(b"\n").ok_or_else(|| wrong("it has no end".to_owned()))?;
             let parsed: Line = serde_json::from_slice(text).map_err(|cause| wrong(cause.to_string()))?;
             self.tree.push(text);
+            if self.tree.leaves() - first > done.lines {
+                return Err(wrong(format!("the journal has {} lines for this tile", done.lines)));
+            }
             if parsed.tile() != tile {
                 return Err(wrong(format!("it is of tile {}", parsed.tile())));
             }
@@ -207,17 +226,28 @@ struct Coverage<'s> {
     scope: &'s Scope,
     seen: Vec<u64>,
     count: u64,
+    /// Hosts that have had a line of their own.
+    hosts: BTreeSet<u64>,
 }
 
 impl<'s> Coverage<'s> {
     fn new(scope: &'s Scope) -> Self {
-        Coverage { scope, seen: vec![0; scope.len().div_ceil(64) as usize], count: 0 }
+        let seen = vec![0; scope.len().div_ceil(64) as usize];
+        Coverage { scope, seen, count: 0, hosts: BTreeSet::new() }
     }
 
     /// Notes the targets of a line, if it can be true.
     fn cover(&mut self, line: &Line) -> Result<(), String> {
         match line {
-            Line::Host(_) => Ok(()),
+            Line::Host(host) => {
+                let port = self.scope.ports().get(0);
+                let number = self.scope.index_of(host.ip, port).map(|index| self.scope.host_index(index));
+                let number = number.ok_or_else(|| format!("{} is not in this tile", host.ip))?;
+                if !self.hosts.insert(number) {
+                    return Err(format!("{} is in more than one line", host.ip));
+                }
+                Ok(())
+            }
             Line::Target(line) => {
                 let seen = &line.observation;
                 let is_open = matches!(seen.state, State::Open | State::Conflict);
@@ -241,13 +271,16 @@ impl<'s> Coverage<'s> {
             return Err(format!("its state, {}, does not go with its reason", block.state));
         }
         // Looked at before anything is counted one by one.
+        if block.targets == 0 {
+            return Err("it is about no target".to_owned());
+        }
         if block.counted() > self.scope.len() || block.counted() != block.targets {
             return Err(format!("hosts by ports are {}, not {}", block.counted(), block.targets));
         }
         for range in &block.hosts {
             let (first, last) = range.numbers();
             for number in first..=last {
-                let ip = crate::target::address::address_of(number);
+                let ip = address_of(number);
                 block.ports.iter().try_for_each(|port| self.note(ip, port))?;
             }
         }

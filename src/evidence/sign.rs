@@ -26,7 +26,7 @@ pub enum SignError {
         cause: io::Error,
     },
     /// It is no key that signs here.
-    #[error("the signing key in {place}: {why}; make one with: ssh-keygen -t ed25519 -N '' -f FILE")]
+    #[error("the signing key in {place}: {why}")]
     NoKey {
         /// Where it is.
         place: String,

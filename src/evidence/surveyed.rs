@@ -10,10 +10,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::bundle::OBSERVATIONS;
-use super::journal::TileDone;
 use super::manifest::Manifest;
 use super::observation::{BlockLine, Line, TargetLine};
-use super::plan::Plan;
 use super::recount::{Recount, RecountError};
 use crate::survey::builder::{Builder, TooMuch, Twice};
 use crate::survey::host::{Group, Host, More, Name, NameKind, Port, Protocol};
@@ -23,39 +21,20 @@ use crate::survey::{Coverage, Declared, Ending, HostCounts, Scan, Source, Survey
 use crate::sweep::report::UnknownReason;
 use crate::sweep::verified::Verification;
 use crate::target::address::{AddressRange, address_of};
-use crate::target::names::Names;
 use crate::target::ports::PortSet;
 use crate::target::state::{Reason, State};
 
 /// So many hosts are each listed with all of their ports.
 const FEW_HOSTS: u64 = 4096;
 
-/// What a run was, beside what it saw.
-#[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
-    /// What was decided.
-    pub plan: &'a Plan,
-    /// Its tiles.
-    pub tiles: &'a [TileDone],
-    /// What was counted already.
-    pub recount: &'a Recount,
-    /// When it began and ended.
-    pub times: (jiff::Timestamp, jiff::Timestamp),
-    /// What hosts are called.
-    pub names: &'a Names,
-}
-
 /// Reads a bundle that has been verified.
 ///
 /// # Errors
 /// When its observations have changed since, or are too many to be held.
 pub fn survey_of(dir: &Path, manifest: &Manifest) -> Result<Survey, RecountError> {
-    let (plan, tiles) = (&manifest.plan, &manifest.completeness.tiles);
     let open = || File::open(dir.join(OBSERVATIONS)).map(BufReader::new);
-    let recount = Recount::of(plan, tiles, open()?)?;
-    let (times, names) = ((manifest.time.started, manifest.time.completed), Names::default());
-    let about = About { plan, tiles, recount: &recount, times, names: &names };
-    let survey = survey(&about, open()?)?;
+    let recount = Recount::of(&manifest.plan, &manifest.completeness.tiles, open()?)?;
+    let survey = survey(manifest, &recount, open()?)?;
     let file = Some(dir.display().to_string());
     Ok(Survey { source: Source { file, ..survey.source }, ..survey })
 }
@@ -64,16 +43,17 @@ pub fn survey_of(dir: &Path, manifest: &Manifest) -> Result<Survey, RecountError
 ///
 /// # Errors
 /// When they are not as they were counted, or are too many to be held.
-pub fn survey(about: &About<'_>, observations: impl Read) -> Result<Survey, RecountError> {
-    let scope = about.plan.targets().map_err(|cause| beyond(&cause))?;
-    let mut making = Making {
-        builder: Builder::new(Twice::Later),
-        groups: BTreeMap::new(),
-        about,
-        all: scope.hosts() <= FEW_HOSTS,
-    };
+pub fn survey(
+    manifest: &Manifest,
+    recount: &Recount,
+    observations: impl Read,
+) -> Result<Survey, RecountError> {
+    let plan = &manifest.plan;
+    let scope = plan.targets().map_err(|cause| beyond(&cause))?;
+    let all = scope.hosts() <= FEW_HOSTS;
+    let mut making = Making { builder: Builder::new(Twice::Later), groups: BTreeMap::new(), recount, all };
     let mut failed = None;
-    Recount::each(about.plan, about.tiles, observations, &mut |line| {
+    Recount::each(plan, &manifest.completeness.tiles, observations, &mut |line| {
         if failed.is_none() {
             failed = making.take(line).err();
         }
@@ -81,16 +61,14 @@ pub fn survey(about: &About<'_>, observations: impl Read) -> Result<Survey, Reco
     if let Some(much) = failed {
         return Err(beyond(&much));
     }
-    let books = about.recount.ledger;
+    let books = recount.ledger;
     let rest = vec![State::Closed, State::Filtered, State::Unreachable];
-    let ports: PortRuns = about.plan.scope.ports.to_string().parse().unwrap_or_default();
     let ending = match books.unknown {
         0 => Ending::Complete,
         unknown => Ending::Incomplete(format!("{unknown} of its targets are unknown")),
     };
-    let hosts = scope.hosts();
     Ok(Survey {
-        source: source(about, ports, hosts),
+        source: source(manifest, scope.hosts()),
         hosts: making.finish(),
         coverage: Coverage::Declared(Box::new(Declared { scope, books, rest })),
         ending,
@@ -102,8 +80,9 @@ fn beyond(cause: &dyn std::fmt::Display) -> RecountError {
     RecountError::Tile { tile: 0, why: cause.to_string() }
 }
 
-fn source(about: &About<'_>, ports: PortRuns, hosts: u64) -> Source {
-    let plan = about.plan;
+fn source(manifest: &Manifest, hosts: u64) -> Source {
+    let plan = &manifest.plan;
+    let ports = runs(&plan.scope.ports);
     let written = plan.scope.written.join(" ");
     let kind = if plan.method.engine == "connect" { "connect" } else { "syn" };
     Source {
@@ -111,8 +90,8 @@ fn source(about: &About<'_>, ports: PortRuns, hosts: u64) -> Source {
         version: Some(plan.method.version.clone()),
         file: None,
         args: Some(format!("portreeve control {written} --ports {}", plan.scope.ports)),
-        started: Some(about.times.0),
-        ended: Some(about.times.1),
+        started: Some(manifest.time.started),
+        ended: Some(manifest.time.completed),
         scans: vec![Scan { kind: kind.to_owned(), protocol: Protocol::Tcp, ports }],
         counts: Some(HostCounts { up: hosts, down: 0, total: hosts }),
         sweep: Some(plan.run),
@@ -125,7 +104,7 @@ type Groups = BTreeMap<(State, &'static str), PortRuns>;
 struct Making<'a> {
     builder: Builder,
     groups: BTreeMap<IpAddr, Groups>,
-    about: &'a About<'a>,
+    recount: &'a Recount,
     /// Whether every host is listed.
     all: bool,
 }
@@ -144,6 +123,13 @@ impl Making<'_> {
 
     fn take_target(&mut self, line: &TargetLine) -> Result<(), TooMuch> {
         let seen = &line.observation;
+        // Of a host that accepts every port, one by one say nothing, and are too many.
+        if self.recount.verifications.folds(&seen.target).is_some() {
+            let groups = self.groups.entry(seen.target.ip).or_default();
+            let known = groups.entry((seen.state, seen.reason.map_or("", Reason::as_str))).or_default();
+            *known = known.union(&PortRuns::of_run(seen.target.port, seen.target.port));
+            return Ok(());
+        }
         let reason = self.builder.word(seen.reason.map_or("", Reason::as_str));
         let banner = line.banner.as_ref().map(|banner| String::from(banner.text.clone()).into());
         let port = Port {
@@ -163,7 +149,7 @@ impl Making<'_> {
             for ip in (first..=last).map(address_of) {
                 let is_listed = self.all
                     || block.state == State::Unknown
-                    || self.about.recount.hosts_with_open_ports.contains(&ip);
+                    || self.recount.hosts_with_open_ports.contains(&ip);
                 if is_listed {
                     let groups = self.groups.entry(ip).or_default();
                     let known = groups.entry((block.state, reason.unwrap_or_default())).or_default();
@@ -182,6 +168,7 @@ impl Making<'_> {
             .flat_map(BTreeMap::keys)
             .map(|(_, reason)| (*reason, self.builder.word(reason)))
             .collect();
+        let names = self.recount.names();
         let mut hosts = self.builder.finish();
         for host in &mut hosts {
             let known = groups.remove(&host.ip).unwrap_or_default();
@@ -189,11 +176,13 @@ impl Making<'_> {
                 let (protocol, state) = (Protocol::Tcp, PortState::from(state));
                 Some(Group { protocol, state, reason: words.get(reason)?.clone(), ports })
             }));
-            let names = self.about.names.of(host.ip).into_iter();
-            let names: Vec<Name> =
-                names.map(|name| Name { name: name.into(), kind: NameKind::User }).collect();
-            if !names.is_empty() {
-                host.about.get_or_insert_default().names = names;
+            let known: Vec<Name> = names
+                .of(host.ip)
+                .into_iter()
+                .map(|name| Name { name: name.into(), kind: NameKind::User })
+                .collect();
+            if !known.is_empty() {
+                host.about.get_or_insert_default().names = known;
             }
         }
         hosts

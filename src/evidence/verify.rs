@@ -9,24 +9,17 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::bundle::{
-    ALLOWLIST, CONTENTS, JOURNAL, MANIFEST, OBSERVATIONS, PLAN, SIGN_OFFS, SIGNATURE, SUMS, WORK, digests,
-    sums,
+    CONTENTS, JOURNAL, MANIFEST, OBSERVATIONS, PLAN, SIGN_OFFS, SIGNATURE, SUMS, WORK, digests, sums,
 };
-use super::compare::compare;
+use super::claims::{check_comparisons, check_derived, check_statement};
 use super::digest::Digest;
-use super::exceptions::exceptions;
-use super::journal::{self, TileDone, What};
-use super::judge::judge;
+use super::journal::{self, Entry, TileDone, What};
 use super::manifest::Manifest;
 use super::plan::{Plan, RunReference, SCHEMA};
 use super::recount::Recount;
 use super::sign;
-use super::sign_off::{SignOff, read_sign_offs};
-use crate::config::diagnostic::Source;
-use crate::config::file::parse_allowlist;
-use crate::policy::allowlist::Allowlist;
-use crate::policy::evaluate::evaluate;
-use crate::policy::finding::Finding;
+use super::sign_off::{Signed, read_sign_offs};
+use crate::sweep::ledger::Ledger;
 
 /// The largest manifest that is read: some hundred thousand findings.
 const LARGEST: u64 = 256 << 20;
@@ -36,7 +29,9 @@ const LARGEST: u64 = 256 << 20;
 pub struct Against {
     /// Who may sign: principals and fingerprints. Without it, whoever has signed is only named.
     pub signers: Option<Vec<(String, String)>>,
-    /// The bundle of the run before.
+    /// Who may sign off. Without it, anybody may, and is named.
+    pub reviewers: Option<Vec<(String, String)>>,
+    /// The bundle of the run before, or of the run whose findings this one is to show closed.
     pub previous: Option<PathBuf>,
     /// The digest of the manifest, as somebody noted it when it was made.
     pub manifest: Option<Digest>,
@@ -52,7 +47,7 @@ pub struct Sound {
     /// Who has signed it, as the file of signers calls them; nothing without such a file.
     pub principals: Option<String>,
     /// Who has signed it off.
-    pub sign_offs: Vec<SignOff>,
+    pub sign_offs: Vec<Signed>,
 }
 
 /// The first thing that is wrong with a bundle.
@@ -89,16 +84,19 @@ pub fn verify(dir: &Path, against: &Against) -> Result<Sound, Wrong> {
     if against.manifest.is_some_and(|noted| noted != digest) {
         return Err(Wrong::with(MANIFEST, format!("its digest is {digest}, and not the one that was noted")));
     }
+    // What is not written as it was made has something in it that nobody reads: a key twice, or one that is not known.
+    if serde_json::to_vec_pretty(&manifest).ok().as_ref() != Some(&bytes) {
+        return Err(Wrong::with(MANIFEST, "it is not written as it was made"));
+    }
     let principals = check_signature(dir, &manifest, &bytes, against)?;
     check_files(dir, &manifest, &digest)?;
     let plan = check_plan(dir, &manifest)?;
-    check_journal(dir, &manifest, &plan)?;
+    let entries = check_journal(dir, &manifest, &plan)?;
     let recount = count_again(dir, &manifest, &plan)?;
-    check_findings(dir, &manifest, &recount)?;
-    if let Some(previous) = &against.previous {
-        check_previous(previous, &manifest, &recount)?;
-    }
-    let sign_offs = read_sign_offs(dir, &digest, against.signers.as_deref())?;
+    check_statement(dir, &manifest, &entries, &recount)?;
+    check_comparisons(&manifest, against, &recount)?;
+    check_derived(dir, &manifest, &entries, &recount)?;
+    let sign_offs = read_sign_offs(dir, &manifest, &digest, against)?;
     Ok(Sound { manifest, digest, principals, sign_offs })
 }
 
@@ -136,10 +134,12 @@ fn check_names(dir: &Path) -> Result<(), Wrong> {
     let names: BTreeSet<String> =
         listed.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     if names.contains(WORK) {
-        return Err(Wrong::with(
-            WORK,
-            "this run is not concluded; the command that began it goes on with it",
-        ));
+        let why = if names.contains(MANIFEST) {
+            "the run is concluded, and what it worked with is still there; the command that began it removes it"
+        } else {
+            "this run is not concluded; the command that began it goes on with it"
+        };
+        return Err(Wrong::with(WORK, why));
     }
     let known: BTreeSet<&str> = CONTENTS.into_iter().chain([MANIFEST, SIGNATURE, SUMS, SIGN_OFFS]).collect();
     match names.iter().find(|name| !known.contains(name.as_str())) {
@@ -215,13 +215,16 @@ fn check_plan(dir: &Path, manifest: &Manifest) -> Result<Plan, Wrong> {
         let why = format!("its networks and ports are {} targets, not {}", scope.len(), plan.scope.declared);
         return Err(Wrong::with(PLAN, why));
     }
+    if plan.networks_as_written().is_some_and(|networks| networks != plan.scope.networks) {
+        return Err(Wrong::with(PLAN, "its networks are not what was written, without what was left out"));
+    }
     if Digest::of(manifest.integrity.key.as_bytes()) != plan.key_commitment {
         return Err(Wrong::with(MANIFEST, "its key is not the one that was promised before the run"));
     }
     Ok(plan)
 }
 
-fn check_journal(dir: &Path, manifest: &Manifest, plan: &Plan) -> Result<(), Wrong> {
+fn check_journal(dir: &Path, manifest: &Manifest, plan: &Plan) -> Result<Vec<Entry>, Wrong> {
     let wrong = |why: &str| Err(Wrong::with(JOURNAL, why));
     let text = read(dir, JOURNAL)?;
     let (entries, head) =
@@ -233,22 +236,25 @@ fn check_journal(dir: &Path, manifest: &Manifest, plan: &Plan) -> Result<(), Wro
         _ => return wrong("it does not begin at the beginning"),
     }
     let ledger = match entries.last().map(|entry| &entry.what) {
-        Some(What::Concluded { ledger }) => *ledger,
+        Some(What::Concluded { ledger, .. }) => *ledger,
         _ => return wrong("it does not end with the end of the run"),
     };
     if head != manifest.integrity.journal_head {
         return wrong("its last line is not the one that the manifest names");
     }
-    if journal::tiles_done(&entries) != manifest.completeness.tiles {
-        return wrong("its tiles are not those of the manifest");
+    let done = journal::tiles_done(&entries);
+    let unswept =
+        |tile: &&TileDone| journal::times_swept(&entries, tile.tile) < u64::from(tile.attempts.max(1));
+    if let Some(tile) = done.iter().find(unswept) {
+        return wrong(&format!("tile {} is done, and was not swept as often as that says", tile.tile));
     }
-    let tiles = &manifest.completeness.tiles;
-    let mut sum = crate::sweep::ledger::Ledger::default();
-    tiles.iter().for_each(|tile: &TileDone| sum.add(&tile.ledger));
-    if sum != ledger || sum != manifest.completeness.ledger || sum.declared != plan.scope.declared {
+    let mut sum = Ledger::default();
+    done.iter().for_each(|tile| sum.add(&tile.ledger));
+    if sum != ledger || sum.declared != plan.scope.declared {
         return wrong("the books of its tiles do not add up to those of the run");
     }
-    sum.check().map_err(|cause| Wrong::with(JOURNAL, cause.to_string()))
+    sum.check().map_err(|cause| Wrong::with(JOURNAL, cause.to_string()))?;
+    Ok(entries)
 }
 
 fn count_again(dir: &Path, manifest: &Manifest, plan: &Plan) -> Result<Recount, Wrong> {
@@ -265,78 +271,5 @@ fn count_again(dir: &Path, manifest: &Manifest, plan: &Plan) -> Result<Recount, 
         );
         return Err(Wrong::with(OBSERVATIONS, why));
     }
-    if recount.unknown_reasons != manifest.completeness.unknown_reasons {
-        return Err(Wrong::with(
-            MANIFEST,
-            "its reasons for what is unknown are not those of the observations",
-        ));
-    }
     Ok(recount)
-}
-
-/// Judges again, by the allowlist as it was used.
-fn check_findings(dir: &Path, manifest: &Manifest, recount: &Recount) -> Result<(), Wrong> {
-    let wrong = |why: &str| Err(Wrong::with(MANIFEST, why));
-    let text = read(dir, ALLOWLIST)?;
-    let text = String::from_utf8(text).map_err(|cause| Wrong::with(ALLOWLIST, cause.to_string()))?;
-    let allowances = parse_allowlist(&Source::new(ALLOWLIST, text))
-        .map_err(|cause| Wrong::with(ALLOWLIST, cause.to_string()))?;
-    let allowlist = Allowlist::new(allowances);
-    let scope = manifest.plan.targets().map_err(|cause| Wrong::with(PLAN, cause.to_string()))?;
-    let now = manifest.time.completed;
-    let complete = recount.ledger.unknown == 0;
-    let known = recount.verifications.clone();
-    let findings = evaluate(&recount.opens, &allowlist, known, &scope, complete, now);
-    let is_same = |told: &Finding, found: &Finding| {
-        told.fingerprint == found.fingerprint
-            && told.kind == found.kind
-            && told.severity == found.severity
-            && told.verified == found.verified
-            && told.ip == found.ip
-            && told.port == found.port
-    };
-    let found: Vec<Finding> = findings.iter().collect();
-    if found.len() != manifest.findings.len()
-        || !found.iter().zip(&manifest.findings).all(|(found, told)| is_same(told, found))
-    {
-        return wrong("its findings are not those that the observations and the allowlist make");
-    }
-    let exceptions = exceptions(&allowlist, &recount.opens, &scope, now);
-    if exceptions != manifest.exceptions {
-        return wrong("its exceptions are not those of the allowlist");
-    }
-    let unresolved = &manifest.plan.scope.unresolved;
-    let reasons = &recount.unknown_reasons;
-    let conclusion = judge(&recount.ledger, reasons, unresolved, &manifest.findings, &exceptions);
-    if conclusion != manifest.conclusion {
-        return wrong("its verdict is not the one that follows from what was found");
-    }
-    let without = scope.hosts().saturating_sub(recount.hosts_with_open_ports.len() as u64);
-    if without != manifest.completeness.hosts_without_open_ports {
-        return wrong("its hosts without open ports are not as many as in the observations");
-    }
-    Ok(())
-}
-
-/// Whether this is the run that came after the other one.
-fn check_previous(previous: &Path, manifest: &Manifest, recount: &Recount) -> Result<(), Wrong> {
-    let wrong = |why: String| Err(Wrong::with(MANIFEST, why));
-    let (older, reference) = read_manifest(previous)
-        .map_err(|cause| Wrong::with(&previous.join(&cause.file).display().to_string(), cause.why))?;
-    match &manifest.plan.previous {
-        None => return wrong("it names no run before it".to_owned()),
-        Some(named) if *named != reference => {
-            return wrong(format!(
-                "the run before it is {} (manifest {}), and not {} (manifest {})",
-                named.run, named.manifest, reference.run, reference.manifest
-            ));
-        }
-        Some(_) => {}
-    }
-    let scope = manifest.plan.targets().map_err(|cause| Wrong::with(PLAN, cause.to_string()))?;
-    let comparison = compare(reference, &older.findings, &manifest.findings, &scope, recount);
-    if manifest.comparison.as_ref() != Some(&comparison) {
-        return wrong("its comparison with the run before is not the one that the two make".to_owned());
-    }
-    Ok(())
 }

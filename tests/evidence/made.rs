@@ -1,6 +1,7 @@
 //! Bundles that are made without a network: the tiles of a run are written as if they had been swept, and the program
 //! goes on from there.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io;
@@ -17,6 +18,7 @@ use portreeve::control::conclude::conclude;
 use portreeve::control::plan::Request;
 use portreeve::control::run::{Ended, Listener, Run};
 use portreeve::control::tile::TileMap;
+use portreeve::evidence::bundle::{MANIFEST, SIGNATURE, SUMS, digests, sums};
 use portreeve::evidence::digest::Digest;
 use portreeve::evidence::journal::{ClockState, Performer, What};
 use portreeve::evidence::manifest::Manifest;
@@ -27,12 +29,14 @@ use portreeve::evidence::verify::read_manifest;
 use portreeve::job::listener::Aside;
 use portreeve::policy::allowlist::Allowlist;
 use portreeve::sink::secret::SecretPlace;
-use portreeve::sweep::report::{Observation, UnknownReason};
+use portreeve::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
 use portreeve::sweep::run::Progress;
+use portreeve::sweep::verified::LookReport;
 use portreeve::sync::SignalFlag;
 use portreeve::target::ports::PortSet;
 use portreeve::target::state::{Reason, State};
 use tempfile::TempDir;
+use ulid::Ulid;
 
 /// What a run is to have seen: this host's own loopback network, 32 addresses x 500 ports, in four tiles.
 #[derive(Clone, Debug)]
@@ -43,6 +47,8 @@ pub struct Options {
     pub unknown_per_mille: u64,
     /// Until when an exception holds that nobody makes use of.
     pub allow: Option<&'static str>,
+    /// Whether it was stopped once, and resumed.
+    pub stopped: bool,
     /// The run before.
     pub previous: Option<PathBuf>,
     /// Whether it is signed, and by which key other than the usual one.
@@ -52,7 +58,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { opens: 3, unknown_per_mille: 0, allow: None, previous: None, signed: true, key: None }
+        Options {
+            opens: 3,
+            unknown_per_mille: 0,
+            allow: None,
+            stopped: false,
+            previous: None,
+            signed: true,
+            key: None,
+        }
     }
 }
 
@@ -90,7 +104,12 @@ impl Made {
             rescan_of: None,
         };
         let run = Run::enter(&request, &made.path(), performer(), now()).expect("a place");
-        let run = with_tiles(run, options);
+        let mut run = with_tiles(run, options);
+        if options.stopped {
+            run.enter_journal(&mut Nobody, now(), What::Stopped { why: "a test".to_owned() }).expect("room");
+            drop(run);
+            run = Run::enter(&request, &made.path(), performer(), now()).expect("it goes on");
+        }
         let mut nobody = Nobody;
         let interrupt = SignalFlag::new(false);
         let Ended::Swept(run) = run.sweep(&interrupt, &mut nobody, &now).expect("nothing is left to sweep")
@@ -117,6 +136,22 @@ impl Made {
     /// A file beside it.
     pub fn aside(&self, name: &str) -> PathBuf {
         self.kept.path().join(name)
+    }
+
+    /// What whoever has the key can do: changes a file or what the manifest says, and signs all of it again.
+    pub fn forge(&self, file: Option<(&str, &[u8])>, change: impl FnOnce(&mut Manifest)) {
+        let dir = self.path();
+        if let Some((name, bytes)) = file {
+            fs::write(dir.join(name), bytes).expect("room");
+        }
+        let mut manifest = self.manifest();
+        manifest.integrity.files = digests(&dir).expect("files");
+        change(&mut manifest);
+        let bytes = serde_json::to_vec_pretty(&manifest).expect("a manifest");
+        fs::write(dir.join(SUMS), sums(&manifest.integrity.files, &Digest::of(&bytes))).expect("room");
+        let signer = Signer::load(&SecretPlace::File(usual_key("usual"))).expect("a key");
+        fs::write(dir.join(SIGNATURE), signer.sign(&bytes).expect("a signature")).expect("room");
+        fs::write(dir.join(MANIFEST), bytes).expect("room");
     }
 
     /// The digest of its manifest.
@@ -183,7 +218,7 @@ fn now() -> Timestamp {
 pub fn performer() -> Performer {
     Performer {
         host: "here".to_owned(),
-        version: "0".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         program: None,
         config: None,
         clock: ClockState::default(),
@@ -230,9 +265,36 @@ fn with_tiles<'a>(mut run: Run<'a>, options: &Options) -> Run<'a> {
             };
             map.observe(now(), tile, &observation);
         }
+        run.enter_journal(&mut nobody, now(), swept(tile, &map)).expect("room");
         run.keep(tile, 1, &map, &mut nobody, now()).expect("room");
     }
     run
+}
+
+/// That a tile was swept, by a sweep that there was not.
+fn swept(tile: u64, map: &TileMap) -> What {
+    let vantage = Vantage {
+        host: "here".to_owned(),
+        engine: "packet".to_owned(),
+        engine_reason: "a test".to_owned(),
+        interface: None,
+        source: None,
+        next_hop: None,
+    };
+    let report = Report {
+        sweep: Ulid::generate(),
+        shard: None,
+        vantage,
+        started: now(),
+        completed: now(),
+        duration_ms: 1000,
+        verdict: Verdict::Complete,
+        ledger: map.ledger(),
+        unknown_reasons: BTreeMap::new(),
+        packets: Packets { sent: map.ledger().declared, ..Packets::default() },
+        paths: Vec::new(),
+    };
+    What::TileSwept { tile, attempt: 1, report: Box::new(report), second_look: LookReport::default() }
 }
 
 /// Hears nothing.

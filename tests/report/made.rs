@@ -57,6 +57,7 @@ pub fn recount(targets: &[(&str, u16)]) -> Recount {
         recount.lines.push(TargetLine {
             tile: 1,
             time: "2026-11-26T07:54:12.5Z".parse().expect("a time"),
+            names: Vec::new(),
             observation,
             verification: Verification::Verified,
             conduct: None,
@@ -114,7 +115,7 @@ pub fn manifest(text: &str, targets: &[(&str, u16)]) -> Value {
                 "unresolved": [text], "networks": ["198.18.0.0/26", "2001:db8::/122"], "ports": "1-6000",
                 "hosts": 128, "declared": 768_000
             },
-            "grid": {"host_blocks": 1, "port_blocks": 1},
+            "watched_ports": "22,3306,5432,6379,9200,27017", "grid": {"host_blocks": 1, "port_blocks": 1},
             "method": {
                 "version": "0.1.0", "config": DIGEST, "engine": "auto", "rate_max_pps": 50_000,
                 "host_rate_max_pps": 100, "network_rate_max_pps": null, "tries": 3, "attempts": 3,
@@ -147,7 +148,7 @@ pub fn manifest(text: &str, targets: &[(&str, u16)]) -> Value {
         "exceptions": [exception("NET-1", Some("2026-10-31"), true), exception("NET-2", Some("2026-12-31"), false),
             exception("NET-3", None, false), exception(text, Some("2028-01-01"), false)],
         "comparison": {"with": reference, "new": [change("198.18.0.1")], "fixed": [change("198.18.0.2")],
-            "persisting": [change("198.18.0.3")], "not_seen": [change("198.18.0.4")]},
+            "excepted": [change("198.18.0.5")], "persisting": [change("198.18.0.3")], "not_seen": [change("198.18.0.4")]},
         "unwatched_ports": [{"port": 8080, "service": text, "hosts": 3}],
         "integrity": {"files": [], "merkle_root": DIGEST, "lines": 35, "journal_head": DIGEST,
             "key": "af60272d828f7889", "signer": text}

@@ -20,7 +20,7 @@ use crate::control::plan::Request;
 use crate::evidence::digest::Digest;
 use crate::evidence::manifest::Manifest;
 use crate::evidence::plan::RunReference;
-use crate::evidence::verify::read_manifest;
+use crate::evidence::verify::{Against, verify as verify_bundle};
 use crate::link::packet::RECEIVE_RING_BYTES;
 use crate::policy::allowlist::Allowlist;
 use crate::target::ports::PortSet;
@@ -72,7 +72,7 @@ struct Wanted {
     /// Sweep about so many targets at a time [default: as many as are swept in a minute]
     ///
     /// A run that is killed loses what it knows of the tile in flight.
-    #[arg(long, value_name = "TARGETS")]
+    #[arg(long, value_name = "TARGETS", value_parser = parse_tile)]
     tile: Option<NonZeroU64>,
 
     /// Send only in these hours of the day, such as 22:00-05:00
@@ -102,7 +102,7 @@ struct Read {
     gathered: sources::Gathered,
     watched_ports: PortSet,
     previous: Option<(Manifest, RunReference)>,
-    rescan_of: Option<RunReference>,
+    rescan_of: Option<(Manifest, RunReference)>,
 }
 
 impl Wanted {
@@ -136,7 +136,7 @@ impl Wanted {
         settings.pace()?;
         let gathered = sources::read(settings, &mut std::io::stdin())?.resolve(system_lookup)?;
         let previous = self.previous.as_deref().map(bundle).transpose()?;
-        let rescan_of = self.rescan_of.as_deref().map(bundle).transpose()?.map(|(_, reference)| reference);
+        let rescan_of = self.rescan_of.as_deref().map(bundle).transpose()?;
         let allowlist = Allowlist::new(allowances);
         Ok(Read { config, digest, allowlist, gathered, watched_ports, previous, rescan_of })
     }
@@ -157,6 +157,16 @@ impl Wanted {
     }
 }
 
+/// An earlier run, in whose evidence nothing is wrong.
 fn bundle(dir: &Path) -> Result<(Manifest, RunReference), ControlError> {
-    read_manifest(dir).map_err(|wrong| ControlError::Previous { dir: dir.to_owned(), wrong })
+    let sound = verify_bundle(dir, &Against::default())
+        .map_err(|wrong| ControlError::Previous { dir: dir.to_owned(), wrong })?;
+    let reference = RunReference { run: sound.manifest.plan.run, manifest: sound.digest };
+    Ok((sound.manifest, reference))
+}
+
+fn parse_tile(text: &str) -> Result<NonZeroU64, String> {
+    let tile = text.replace('_', "").parse().ok().filter(|tile| (1000..=1 << 24).contains(tile));
+    tile.and_then(NonZeroU64::new)
+        .ok_or_else(|| format!("`{text}` is no size of a tile; write a number from 1000 to {}", 1 << 24))
 }

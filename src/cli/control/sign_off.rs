@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::verify::summarise;
 use crate::cli::{Failure, Status, output};
 use crate::config::options::parse_authorization;
 use crate::evidence::plan::SCHEMA;
@@ -12,6 +13,7 @@ use crate::evidence::sign::Signer;
 use crate::evidence::sign_off::{Decision, SignOff, add};
 use crate::evidence::verify::{Against, verify};
 use crate::sink::secret::SecretPlace;
+use crate::target::foreign::harmless;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -44,8 +46,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let signer = Signer::load(&SecretPlace::File(args.signing_key.clone()))?;
     // Nobody signs what is not what it was.
-    let sound = verify(&args.dir, &Against::default())
-        .map_err(|wrong| format!("{}: nothing is signed off: {wrong}", output::shown(&args.dir)))?;
+    let sound = verify(&args.dir, &Against::default()).map_err(|wrong| {
+        format!("{}: nothing is signed off: {}", output::shown(&args.dir), harmless(&wrong.to_string()))
+    })?;
     let sign_off = SignOff {
         schema: SCHEMA.to_owned(),
         run: sound.manifest.plan.run,
@@ -60,6 +63,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let name = add(&args.dir, &sign_off, &signer)?;
     let tell = || -> Result<Status, Failure> {
         let mut out = output::styled_stdout()?;
+        summarise(&mut out, &sound.manifest, &sound.digest)?;
         writeln!(out, "signed off as {name}")?;
         out.flush()?;
         Ok(Status::Clean)

@@ -282,10 +282,14 @@ fn summarise(out: &mut dyn Write, manifest: &Manifest, digest: &Digest, dir: &Pa
         ledger.conflict,
         ledger.unknown
     )?;
-    if let Some(changes) = &manifest.comparison {
-        let counts = [&changes.new, &changes.fixed, &changes.persisting, &changes.not_seen].map(Vec::len);
-        let [new, fixed, persisting, not_seen] = counts;
-        writeln!(out, "changes  {new} new, {fixed} fixed, {persisting} persisting, {not_seen} not seen")?;
+    for (word, changes) in [("changes ", &manifest.comparison), ("rescan  ", &manifest.rescan)] {
+        let Some(changes) = changes else { continue };
+        let lists = [&changes.new, &changes.fixed, &changes.excepted, &changes.persisting, &changes.not_seen];
+        let [new, fixed, excepted, persisting, not_seen] = lists.map(Vec::len);
+        writeln!(
+            out,
+            "{word} {new} new, {fixed} fixed, {excepted} excepted, {persisting} persisting, {not_seen} not seen"
+        )?;
     }
     if !manifest.unwatched_ports.is_empty() {
         let named = |port: &UnwatchedPort| {

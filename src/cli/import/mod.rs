@@ -103,7 +103,7 @@ pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
         return Ok(read("standard input", io::stdin().lock(), wanted)?);
     }
     if path.join(MANIFEST).exists() || path.join(WORK).exists() {
-        return read_bundle(path);
+        return read_bundle(path, wanted);
     }
     let unreadable = |cause| {
         let help = "check the path, and that this user may read it";
@@ -115,7 +115,13 @@ pub fn read_file(path: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
 }
 
 /// Reads the evidence of a control run, in which nothing may be wrong.
-fn read_bundle(dir: &Path) -> Result<Survey, Failure> {
+fn read_bundle(dir: &Path, wanted: &Wanted) -> Result<Survey, Failure> {
+    if wanted.format.is_some() || wanted.sweep.is_some() || wanted.partial {
+        let why = "holds the evidence of one run, of which nothing can be chosen or left out";
+        return Err(
+            format!("{} {why}; leave out --input-format, --sweep and --partial", output::shown(dir)).into()
+        );
+    }
     let sound = verify(dir, &Against::default()).map_err(|wrong| {
         format!("{}: this is no sound evidence of a control run: {wrong}", output::shown(dir))
     })?;

@@ -72,6 +72,7 @@ struct Compared<'a> {
     with: &'a RunReference,
     new: usize,
     fixed: usize,
+    excepted: usize,
     persisting: usize,
     not_seen: usize,
 }
@@ -113,6 +114,7 @@ impl<'a> Page<'a> {
                 with: &comparison.with,
                 new: comparison.new.len(),
                 fixed: comparison.fixed.len(),
+                excepted: comparison.excepted.len(),
                 persisting: comparison.persisting.len(),
                 not_seen: comparison.not_seen.len(),
             }),

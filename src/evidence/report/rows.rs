@@ -78,6 +78,7 @@ pub(super) fn changes<'a>(
     let lists = [
         ("new", &comparison.new),
         ("fixed", &comparison.fixed),
+        ("excepted", &comparison.excepted),
         ("not seen", &comparison.not_seen),
         ("persisting", &comparison.persisting),
     ];
