@@ -328,3 +328,37 @@ fn observations_that_grow_are_refused() {
     assert!(holds(run.dir(), &Against::default()).is_err());
     assert!(begun.elapsed().as_secs() < 5, "it took {:?}", begun.elapsed());
 }
+
+/// Hosts that accept every port are a finding each, and few lines; and so nmap's form has them.
+#[test]
+fn hosts_that_accept_everything_are_folded() {
+    let run = Made::new(&Options { answer_all: 4, ..Options::default() });
+    let sound = verify(run.dir(), &Against::default()).expect("sound");
+    let kinds: Vec<&str> = sound.manifest.findings.iter().map(|finding| finding.kind.as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "answers-all").count(), 4, "{kinds:?}");
+    assert_eq!(sound.manifest.completeness.ledger.open, 4 * 500 + 3);
+    assert!(sound.manifest.integrity.lines < 60, "{} lines", sound.manifest.integrity.lines);
+    let folded =
+        &sound.manifest.findings.iter().find_map(|finding| finding.answers_all.clone()).expect("folded");
+    assert_eq!(folded.ports, 500);
+    let survey = survey_of(run.dir(), &sound.manifest).expect("a survey");
+    let xml = fs::File::open(run.dir().join("scan.xml")).expect("nmap's form");
+    let read = read("scan.xml", std::io::BufReader::new(xml), &Wanted::default()).expect("it is read");
+    assert!(compare(&survey, &read).is_empty());
+    let older = Made::new(&Options { opens: 20, ..Options::default() });
+    let previous = Some(older.dir().to_owned());
+    let newer = Made::new(&Options { previous, answer_all: 32, ..Options::default() });
+    let comparison = newer.manifest().comparison.expect("a comparison");
+    assert_eq!((comparison.fixed.len(), comparison.excepted.len()), (0, 20), "folded is not fixed");
+}
+
+/// What is allowed now and still open is not fixed either.
+#[test]
+fn an_exception_fixes_nothing() {
+    let older = Made::new(&Options { opens: 2, ..Options::default() });
+    let previous = Some(older.dir().to_owned());
+    let newer = Made::new(&Options { opens: 2, previous, allow_all: true, ..Options::default() });
+    let comparison = newer.manifest().comparison.expect("a comparison");
+    assert_eq!((comparison.fixed.len(), comparison.excepted.len()), (0, 2));
+    assert_eq!(newer.manifest().conclusion.verdict, Verdict::Pass);
+}

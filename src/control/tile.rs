@@ -34,6 +34,9 @@ pub struct TileMap {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 struct Known(u8);
 
+/// The byte of a target that has a line of its own.
+const LISTED: u8 = u8::MAX;
+
 /// From here on a byte means that it is not known, and why.
 const UNKNOWN: u8 = 128;
 
@@ -160,8 +163,25 @@ impl TileMap {
         let hosts = self.hosts.iter().map(|(ip, answers_all)| {
             Line::Host(HostLine { tile, ip: *ip, answers_all: answers_all.clone() })
         });
-        let targets = self.opens.values().map(|line| Line::Target(Box::new(line.clone())));
+        let listed = self.opens.iter().filter(|(target, _)| !self.is_folded(target));
+        let targets = listed.map(|(_, line)| Line::Target(Box::new(line.clone())));
         hosts.chain(targets).chain(self.blocks(tile).into_iter().map(Line::Block)).collect()
+    }
+
+    /// Whether a target is open as all of its host are, and has said nothing: a hundred thousand of them are one block.
+    fn is_folded(&self, target: &Target) -> bool {
+        let Some(line) = self.opens.get(target) else { return false };
+        let is_plain = line.observation.state == State::Open && line.banner.is_none();
+        is_plain && self.hosts.get(&target.ip).is_some_and(|host| !host.real.contains(&target.port))
+    }
+
+    /// What is known of the ports of a host, in bytes; those that have lines of their own are [`LISTED`].
+    fn row(&self, ip: IpAddr, cells: &[Known]) -> Vec<u8> {
+        let byte = |(slot, known): (usize, &Known)| {
+            let target = Target { ip, port: self.scope.ports().get(slot), transport: Transport::Tcp };
+            if known.is_listed() && !self.is_folded(&target) { LISTED } else { known.0 }
+        };
+        cells.iter().enumerate().map(byte).collect()
     }
 
     /// The blocks of targets that are alike. Hosts of which the same is known on every port are in the same blocks.
@@ -170,7 +190,7 @@ impl TileMap {
         let mut alike: BTreeMap<Vec<u8>, Vec<AddressRange>> = BTreeMap::new();
         for (row, host) in self.cells.chunks(ports).zip(0_u64..) {
             let ip = self.scope.target(host * ports as u64).ip;
-            let row: Vec<u8> = row.iter().map(|known| known.0).collect();
+            let row = self.row(ip, row);
             let hosts = alike.entry(row).or_default();
             match hosts
                 .last()
@@ -187,7 +207,7 @@ impl TileMap {
         for (row, hosts) in alike {
             let hosts = merge(&hosts);
             let mut by_known: BTreeMap<u8, Vec<u16>> = BTreeMap::new();
-            for (slot, known) in row.iter().enumerate().filter(|(_, known)| !Known(**known).is_listed()) {
+            for (slot, known) in row.iter().enumerate().filter(|(_, known)| **known != LISTED) {
                 by_known.entry(*known).or_default().push(self.scope.ports().get(slot));
             }
             blocks.extend(by_known.into_iter().filter_map(|(known, ports)| {

@@ -1,5 +1,6 @@
 //! What a control run saw of every target, in lines: one for each target that is open or contradicts itself, with all
-//! that is known of it, and one for each block of targets that are all alike.
+//! that is known of it, and one for each block of targets that are all alike. Open ports of a host that accepts every
+//! port are alike, too, unless something tells them from the rest: of such a host there is a line before its blocks.
 //!
 //! Every target of the run is in exactly one line. So whoever adds up the lines has the ledger, and nobody has to
 //! believe it.

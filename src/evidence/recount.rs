@@ -15,6 +15,7 @@ use crate::sweep::report::{Observation, UnknownReason};
 use crate::sweep::verified::{AnswersAll, Confirmation, Verifications};
 use crate::target::address::{AddressRange, address_of};
 use crate::target::names::Names;
+use crate::target::ports::PortSet;
 use crate::target::scope::Scope;
 use crate::target::state::{Reason, State};
 use crate::target::{Target, Transport};
@@ -120,7 +121,8 @@ impl Recount {
 
     /// Whether a target has accepted a handshake.
     pub fn is_open(&self, ip: IpAddr, port: u16) -> bool {
-        self.verifications.targets.contains_key(&Target { ip, port, transport: Transport::Tcp })
+        let target = Target { ip, port, transport: Transport::Tcp };
+        self.verifications.targets.contains_key(&target) || self.verifications.answers_all.contains_key(&ip)
     }
 
     /// Whether nothing is known of a target.
@@ -187,6 +189,7 @@ impl Recount {
     fn keep(&mut self, line: Line) {
         match line {
             Line::Host(HostLine { ip, answers_all, .. }) => self.keep_host(ip, answers_all),
+            Line::Block(block) if block.state == State::Open => self.keep_folded(&block),
             Line::Block(block) => {
                 if let Some(reason) = block.unknown {
                     *self.unknown_reasons.entry(reason).or_default() += block.targets;
@@ -201,6 +204,25 @@ impl Recount {
                 self.verifications.targets.insert(target, known);
                 self.opens.push(line.observation);
                 self.lines.push(*line);
+            }
+        }
+    }
+
+    /// Ports that are open as all of their hosts are.
+    fn keep_folded(&mut self, block: &BlockLine) {
+        for (first, last) in block.hosts.iter().map(AddressRange::numbers) {
+            for ip in (first..=last).map(address_of) {
+                self.hosts_with_open_ports.insert(ip);
+                self.opens.extend(block.ports.iter().map(|port| Observation {
+                    target: Target { ip, port, transport: block.transport },
+                    state: block.state,
+                    reason: block.reason,
+                    unknown: None,
+                    tries: 0,
+                    rtt_us: None,
+                    ttl: None,
+                    corrects: false,
+                }));
             }
         }
     }
@@ -226,14 +248,14 @@ struct Coverage<'s> {
     scope: &'s Scope,
     seen: Vec<u64>,
     count: u64,
-    /// Hosts that have had a line of their own.
-    hosts: BTreeSet<u64>,
+    /// Hosts that accept every port, and the ports of each that are told from the rest.
+    hosts: BTreeMap<u64, BTreeSet<u16>>,
 }
 
 impl<'s> Coverage<'s> {
     fn new(scope: &'s Scope) -> Self {
         let seen = vec![0; scope.len().div_ceil(64) as usize];
-        Coverage { scope, seen, count: 0, hosts: BTreeSet::new() }
+        Coverage { scope, seen, count: 0, hosts: BTreeMap::new() }
     }
 
     /// Notes the targets of a line, if it can be true.
@@ -243,10 +265,10 @@ impl<'s> Coverage<'s> {
                 let port = self.scope.ports().get(0);
                 let number = self.scope.index_of(host.ip, port).map(|index| self.scope.host_index(index));
                 let number = number.ok_or_else(|| format!("{} is not in this tile", host.ip))?;
-                if !self.hosts.insert(number) {
-                    return Err(format!("{} is in more than one line", host.ip));
+                match self.hosts.insert(number, host.answers_all.real.clone()) {
+                    None => Ok(()),
+                    Some(_) => Err(format!("{} is in more than one line", host.ip)),
                 }
-                Ok(())
             }
             Line::Target(line) => {
                 let seen = &line.observation;
@@ -262,7 +284,7 @@ impl<'s> Coverage<'s> {
 
     fn cover_block(&mut self, block: &BlockLine) -> Result<(), String> {
         let fits = match (block.state, block.reason, block.unknown) {
-            (State::Open | State::Conflict, ..) => false,
+            (State::Conflict, ..) => false,
             (State::Unknown, None, Some(_)) => true,
             (state, Some(reason), None) => reason.state() == state,
             _ => false,
@@ -281,10 +303,22 @@ impl<'s> Coverage<'s> {
             let (first, last) = range.numbers();
             for number in first..=last {
                 let ip = address_of(number);
+                if block.state == State::Open && !self.is_folded(ip, &block.ports) {
+                    return Err(format!(
+                        "{ip} is open there, and targets that are open have lines of their own"
+                    ));
+                }
                 block.ports.iter().try_for_each(|port| self.note(ip, port))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a host accepts every port, and nothing tells these from the rest.
+    fn is_folded(&self, ip: IpAddr, ports: &PortSet) -> bool {
+        let index = self.scope.index_of(ip, self.scope.ports().get(0));
+        let host = index.and_then(|index| self.hosts.get(&self.scope.host_index(index)));
+        host.is_some_and(|real| ports.iter().all(|port| !real.contains(&port)))
     }
 
     fn note(&mut self, ip: IpAddr, port: u16) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,7 +32,7 @@ use portreeve::policy::allowlist::Allowlist;
 use portreeve::sink::secret::SecretPlace;
 use portreeve::sweep::report::{Observation, Packets, Report, UnknownReason, Vantage, Verdict};
 use portreeve::sweep::run::Progress;
-use portreeve::sweep::verified::LookReport;
+use portreeve::sweep::verified::{AnswersAll, LookReport, Verifications};
 use portreeve::sync::SignalFlag;
 use portreeve::target::ports::PortSet;
 use portreeve::target::state::{Reason, State};
@@ -47,6 +48,10 @@ pub struct Options {
     pub unknown_per_mille: u64,
     /// Until when an exception holds that nobody makes use of.
     pub allow: Option<&'static str>,
+    /// Whether everything is allowed.
+    pub allow_all: bool,
+    /// How many hosts accept every port, the last ones of the network.
+    pub answer_all: u8,
     /// Whether it was stopped once, and resumed.
     pub stopped: bool,
     /// The run before.
@@ -62,6 +67,8 @@ impl Default for Options {
             opens: 3,
             unknown_per_mille: 0,
             allow: None,
+            allow_all: false,
+            answer_all: 0,
             stopped: false,
             previous: None,
             signed: true,
@@ -83,6 +90,11 @@ impl Made {
             let about = "hosts = [\"127.0.0.31\"]\nports = [499]\nreason = \"r\"\nowner = \"o\"";
             format!("[[allow]]\n{about}\nexpires = {until}\n")
         });
+        let allow = match options.allow_all {
+            true => "[[allow]]\nhosts = [\"127.0.0.0/27\"]\nports = \"all\"\nreason = \"r\"\nowner = \"o\"\n"
+                .to_owned(),
+            false => allow,
+        };
         let allowlist =
             Allowlist::new(parse_allowlist(&Source::new("allow.toml", allow)).expect("an allowlist"));
         let control = ControlConfig {
@@ -247,7 +259,10 @@ fn with_tiles<'a>(mut run: Run<'a>, options: &Options) -> Run<'a> {
             let target = scope.target(index);
             let number = whole.index_of(target.ip, target.port).expect("in scope");
             let unknown = number % 1000 < options.unknown_per_mille;
-            let is_open = !unknown && number % 777 == 5 && number / 777 < options.opens;
+            let all = (32 - options.answer_all..32)
+                .map(|last| IpAddr::from([127, 0, 0, last]))
+                .any(|ip| ip == target.ip);
+            let is_open = all || !unknown && number % 777 == 5 && number / 777 < options.opens;
             let reason = match (unknown, is_open) {
                 (true, _) => None,
                 (false, true) => Some(Reason::SynAck),
@@ -265,6 +280,9 @@ fn with_tiles<'a>(mut run: Run<'a>, options: &Options) -> Run<'a> {
             };
             map.observe(now(), tile, &observation);
         }
+        let hosts = (32 - options.answer_all..32).map(|last| IpAddr::from([127, 0, 0, last]));
+        let hosts = hosts.map(|ip| (ip, AnswersAll { canary_ports: vec![50_001], ..AnswersAll::default() }));
+        map.confirm(&Verifications { answers_all: hosts.collect(), ..Verifications::default() });
         run.enter_journal(&mut nobody, now(), swept(tile, &map)).expect("room");
         run.keep(tile, 1, &map, &mut nobody, now()).expect("room");
     }
