@@ -309,7 +309,10 @@ fn ipv6_is_not_ipv4() {
 
 /// There was a way before the sweep began. Where there is none now, nothing is said of the target.
 fn no_way_there() {
-    sh("ip link add near type veth peer name far && ip link set near up && ip link set far up
+    // Without addresses that the kernel makes by itself: those of `far` would do to speak from, once they are ready.
+    sh("ip link add near type veth peer name far
+        ip link set near addrgenmode none && ip link set far addrgenmode none
+        ip link set near up && ip link set far up
         ip addr add 198.18.0.1/24 dev near
         ip route add prohibit 198.19.1.0/24
         ip route add unreachable 198.19.2.0/24
@@ -336,9 +339,7 @@ fn no_way_there() {
     assert_eq!((word(&answers, all[7]), answers.len()), ("open".to_owned(), 1));
     drop(listener);
     // A route, but no address to speak from: the error is that of a lack of ports, and must not be taken for it.
-    // The kernel gives an interface an address of its own once it hears that the link has come up, which may be now.
-    sh("ip link set near addrgenmode none; ip -6 addr flush dev near; ip -6 addr flush dev lo; \
-        ip -6 route add 2001:db8:1::/64 dev near");
+    sh("ip -6 addr flush dev near; ip -6 addr flush dev lo; ip -6 route add 2001:db8:1::/64 dev near");
     let targets = ["[2001:db8:1::1]:22", "[::1]:22"].map(socket);
     let (mut transmit, _receive) =
         open(ConnectOptions::new(fence(&targets)), Monotonic::new()).expect("open");

@@ -147,6 +147,14 @@ pub enum ControlError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// What names targets has to be there when somebody asks years later.
+    #[error(
+        "targets came from {name}, which cannot be read again, as evidence must; write them into a file, and name that"
+    )]
+    NoFile {
+        /// What it is called.
+        name: String,
+    },
     /// No random numbers.
     #[error("failed to get a random key from the system: {0}")]
     Random(String),

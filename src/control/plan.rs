@@ -243,6 +243,9 @@ fn sources(request: &Request<'_>) -> Result<Vec<SourceFile>, ControlError> {
     notes
         .map(|note| {
             let path = Path::new(&note.file);
+            if !path.is_file() {
+                return Err(ControlError::NoFile { name: note.file.clone() });
+            }
             let (sha256, _) = Digest::of_file(path).map_err(|cause| failed("read", path, cause))?;
             Ok(SourceFile { file: note.file.clone(), sha256 })
         })
