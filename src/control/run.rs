@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         let (workplace, found) = Workplace::enter(dir)?;
         let (plan, key) = match found {
             Found::Unfinished(unfinished) => {
-                let Unfinished { plan, key, .. } = *unfinished;
+                let Unfinished { plan, key } = *unfinished;
                 if let Some(what) = difference(&plan, request)? {
                     return Err(ControlError::Differs { dir: dir.to_owned(), what });
                 }
@@ -164,8 +164,10 @@ impl<'a> Run<'a> {
                 Ok(false) => "a signal".to_owned(),
                 Err(error) => error.to_string(),
             };
-            self.enter_journal(listener, now(), What::Stopped { why })?;
+            let noted = self.enter_journal(listener, now(), What::Stopped { why });
+            // What stopped it is what people have to hear of, also where it cannot be written down.
             swept?;
+            noted?;
             let done = (1..=tiles).filter(|tile| self.is_done(*tile)).count() as u64;
             return Ok(Ended::Stopped { done, tiles });
         }

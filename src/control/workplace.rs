@@ -38,8 +38,6 @@ pub struct Unfinished {
     pub plan: Plan,
     /// Its secret.
     pub key: RunKey,
-    /// What has happened.
-    pub entries: Vec<Entry>,
 }
 
 impl Workplace {
@@ -193,8 +191,7 @@ impl Workplace {
         let key = String::from_utf8(read(&path)?).ok().and_then(|text| RunKey::parse(&text));
         let key = key.filter(|key| key.commitment() == plan.key_commitment);
         let key = key.ok_or_else(|| damaged(&path, &"it is not the secret that the plan promises"))?;
-        let (_, entries) = self.journal()?;
-        Ok(Found::Unfinished(Box::new(Unfinished { plan, key, entries })))
+        Ok(Found::Unfinished(Box::new(Unfinished { plan, key })))
     }
 }
 

@@ -9,7 +9,6 @@ use super::observation::TargetLine;
 use super::recount::Recount;
 use crate::policy::finding::Finding;
 use crate::sink::csv::cell;
-use crate::target::foreign::harmless;
 use crate::target::ports::service;
 
 /// The columns, in their order. New ones are added at the end.
@@ -68,7 +67,7 @@ fn cells(line: &TargetLine, finding: Option<&Finding>) -> [String; 16] {
         number(seen.ttl.map(u32::from)),
         line.verification.as_str().to_owned(),
         finding.map_or_else(String::new, |finding| finding.severity.to_string()),
-        finding.map_or_else(String::new, |finding| harmless(&finding.message).into_owned()),
+        finding.map_or_else(String::new, |finding| finding.message.clone()),
         line.banner.as_ref().map_or_else(String::new, |banner| String::from(banner.text.clone())),
     ]
 }
